@@ -1,1 +1,10 @@
 //! The words of the trade: pure types and state machines, no I/O.
+
+pub mod access;
+pub mod challenge;
+pub mod consent;
+pub mod evidence;
+pub mod ids;
+pub mod template;
+pub mod verdict;
+pub mod verification;
