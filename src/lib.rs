@@ -27,3 +27,4 @@
 
 pub mod domain;
 pub mod env;
+pub mod identity;
