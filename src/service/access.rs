@@ -1,0 +1,143 @@
+//! API keys: who is calling, and what they may.
+
+use serde::Serialize;
+
+use super::ledger::Note;
+use super::{Error, Inner, Result};
+use crate::crypto::apikey;
+use crate::domain::access::Role;
+use crate::domain::ids::ApiKeyId;
+use crate::env::Millis;
+use crate::store::api_keys;
+use crate::tlog::Kind;
+
+/// Who is calling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's public id.
+    pub key: ApiKeyId,
+    /// What it may.
+    pub role: Role,
+}
+
+/// A key as it is listed: without its secret.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyInfo {
+    /// The public id.
+    pub id: ApiKeyId,
+    /// What it may.
+    pub role: Role,
+    /// What its owner calls it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Millis,
+    /// When it was revoked, where it was.
+    pub revoked_at: Option<Millis>,
+}
+
+/// The longest name of a key, in characters.
+pub const MAX_NAME: usize = 64;
+
+impl Inner {
+    /// Who calls with this `Authorization` credential.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] where the text is no key of ours or was revoked.
+    pub async fn authenticate(&self, credential: &str) -> Result<Caller> {
+        const UNKNOWN: Error = Error::Unauthenticated("this API key is unknown or was revoked");
+        let key = apikey::ApiKey::parse(credential).map_err(|_| UNKNOWN)?;
+        let digest = key.digest();
+        let found = api_keys::by_hash(&mut self.db().read().await?, &digest).await?;
+        match found {
+            Some(k) if k.revoked.is_none() && key.matches(&k.secret_hash) => {
+                Ok(Caller { key: k.id, role: k.role })
+            }
+            _ => Err(UNKNOWN),
+        }
+    }
+
+    /// Makes a key and returns its secret, which is not kept.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad name; those of the store.
+    pub async fn create_key(&self, role: Role, name: &str) -> Result<(KeyInfo, apikey::ApiKey)> {
+        let bad = |c: char| c.is_control();
+        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(bad) {
+            return Err(Error::Invalid {
+                field: "name",
+                reason: format!("must be 1 to {MAX_NAME} characters without control characters"),
+            });
+        }
+        let secret = apikey::ApiKey::generate(role.name(), self.entropy())
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        let now = self.clock().now();
+        let row = api_keys::ApiKey {
+            id: ApiKeyId::new(self.clock(), self.entropy()),
+            role,
+            name: name.to_owned(),
+            secret_hash: secret.digest(),
+            created: now,
+            revoked: None,
+        };
+        self.db()
+            .run_tx("access.create", async |tx| {
+                let mut ledger = self.ledger(tx).await?;
+                api_keys::insert(tx, &row).await?;
+                ledger.add(
+                    Note::new(Kind::ApiKeyCreated)
+                        .public("key", row.id.as_str())
+                        .public("role", role.name()),
+                )?;
+                ledger.write(tx).await
+            })
+            .await?;
+        Ok((info(row), secret))
+    }
+
+    /// Revokes a key, at once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is none, or it was revoked before.
+    pub async fn revoke_key(&self, id: &ApiKeyId) -> Result<()> {
+        let now = self.clock().now();
+        self.db()
+            .run_tx("access.revoke", async |tx| {
+                let mut ledger = self.ledger(tx).await?;
+                if !api_keys::revoke(tx, id, now).await? {
+                    return Err(Error::NotFound("active API key"));
+                }
+                ledger.add(Note::new(Kind::ApiKeyRevoked).public("key", id.as_str()))?;
+                ledger.write(tx).await
+            })
+            .await
+    }
+
+    /// Every key, without secrets.
+    pub async fn list_keys(&self) -> Result<Vec<KeyInfo>> {
+        let keys = api_keys::list(&mut self.db().read().await?).await?;
+        Ok(keys.into_iter().map(info).collect())
+    }
+
+    /// On the very first start, when there is no key at all: an admin key, to make others with.
+    pub async fn bootstrap(&self) -> Result<Option<apikey::ApiKey>> {
+        if api_keys::any(&mut self.db().read().await?).await? {
+            return Ok(None);
+        }
+        let (_, secret) = self.create_key(Role::Admin, "first admin").await?;
+        Ok(Some(secret))
+    }
+}
+
+impl Caller {
+    /// Whether the caller may do what `needed` may.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], naming the role.
+    pub fn require(&self, needed: Role) -> Result<()> {
+        if self.role == needed { Ok(()) } else { Err(Error::Forbidden { needed }) }
+    }
+}
+
+fn info(k: api_keys::ApiKey) -> KeyInfo {
+    KeyInfo { id: k.id, role: k.role, name: k.name, created_at: k.created, revoked_at: k.revoked }
+}

@@ -1,0 +1,318 @@
+//! Onboarding: challenges go out, captures come in.
+
+use futures::{Stream, StreamExt};
+
+use super::once::{Answer, Call};
+use super::progress::Stage;
+use super::{Error, Inner, Result};
+use crate::crypto::hash::sha256;
+use crate::domain::challenge::Challenge;
+use crate::domain::ids::{ApiKeyId, SubjectId, VerificationId};
+use crate::domain::verification::{Event, State};
+use crate::env::{Millis, random};
+use crate::store::captures_seen::{self, Seen};
+use crate::store::verifications::{self, NewCapture, NewVerification, Retry, Verification};
+use crate::store::{Tx, failures};
+
+/// What an app asks for.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Who is to be verified.
+    pub subject: SubjectId,
+    /// BCP 47 language tag.
+    pub locale: String,
+    /// The version of the consent text that the person is shown.
+    pub consent_text_version: String,
+}
+
+/// A verification, and the secret with which its person's device may go on.
+#[derive(Clone)]
+pub struct Started {
+    /// The verification.
+    pub verification: Verification,
+    /// The client token. It is not kept.
+    pub client_token: ClientToken,
+}
+
+/// A bearer secret for one verification.
+#[derive(Clone)]
+pub struct ClientToken(zeroize::Zeroizing<String>);
+
+impl ClientToken {
+    /// The text, to be handed to the person's device.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Prefix of client tokens, so that secret scanners know them.
+const CLIENT_TOKEN_PREFIX: &str = "cameo_client_";
+/// The longest locale and text version.
+const MAX_TEXT: usize = 64;
+
+impl Inner {
+    /// Opens a verification and issues its first challenge.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::LockedOut`]; those of the store.
+    pub async fn start(
+        &self,
+        app: &ApiKeyId,
+        request: &Start,
+        call: Option<&Call>,
+        answer: impl Fn(&Started) -> Answer + Send + Sync,
+    ) -> Result<Answer> {
+        word("locale", &request.locale)?;
+        word("consent_text_version", &request.consent_text_version)?;
+        let now = self.clock().now();
+        let (token, hash) = self.client_token();
+        let new = NewVerification {
+            id: VerificationId::new(self.clock(), self.entropy()),
+            subject: request.subject.clone(),
+            app_key: app.clone(),
+            locale: request.locale.clone(),
+            consent_text_version: request.consent_text_version.clone(),
+            challenge: self.challenge(now)?,
+            client_token_hash: hash,
+            client_token_expires: now.plus(self.settings().client_token_ttl),
+            created: now,
+        };
+        self.db()
+            .run_tx("onboard.start", async |tx| {
+                self.refuse_locked(tx, &new.subject, now).await?;
+                verifications::insert(tx, &new).await?;
+                let verification = get(tx, &new.id).await?;
+                let started = Started { verification, client_token: token.clone() };
+                let answer = answer(&started);
+                self.finish_once(tx, call, &answer).await?;
+                Ok(answer)
+            })
+            .await
+    }
+
+    /// A verification, for the app that may see all of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn verification(&self, id: &VerificationId) -> Result<Verification> {
+        let mut tx = self.db().read().await?;
+        self.expire(id).await?;
+        get(&mut tx, id).await
+    }
+
+    /// The verification that a client token is for.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] for any token but the one of this verification.
+    pub async fn verification_of_client(
+        &self,
+        id: &VerificationId,
+        token: &str,
+    ) -> Result<Verification> {
+        const BAD: Error = Error::Unauthenticated(
+            "the client token is not good for this verification, or has expired",
+        );
+        let found = match self.verification(id).await {
+            Err(Error::NotFound(_)) => return Err(BAD),
+            found => found?,
+        };
+        let good = subtle::ConstantTimeEq::ct_eq(
+            sha256(token.as_bytes()).as_slice(),
+            found.client_token_hash.as_slice(),
+        );
+        if bool::from(good) && self.clock().now() < found.client_token_expires {
+            Ok(found)
+        } else {
+            Err(BAD)
+        }
+    }
+
+    /// Takes a capture: streams it to disk, looks at its first bytes, and queues it.
+    ///
+    /// The same file again, while or after it is judged, gives the same answer.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`], [`Error::ChallengeExpired`], [`Error::LockedOut`],
+    /// [`Error::CaptureTooLarge`], [`Error::CaptureBroken`], [`Error::Capture`],
+    /// [`Error::CaptureReplayed`], [`Error::Busy`]. After each the verification is as before and
+    /// nothing is left on disk.
+    pub async fn receive_capture<E>(
+        &self,
+        verification: &Verification,
+        body: impl Stream<Item = Result<bytes::Bytes, E>> + Send,
+    ) -> Result<Verification> {
+        let now = self.clock().now();
+        let id = &verification.id;
+        let first_time = verification.state == State::Pending;
+        if first_time && now >= verification.expires {
+            return Err(Error::ChallengeExpired);
+        }
+        if !first_time && verification.capture.is_none() {
+            return Err(Error::WrongState(verification.state));
+        }
+        if first_time {
+            self.refuse_locked(&mut self.db().read().await?, &verification.subject, now).await?;
+            let waiting = verifications::waiting(&mut self.db().read().await?).await?;
+            if waiting >= u64::from(self.settings().max_queue) {
+                return Err(Error::Busy);
+            }
+        }
+
+        let mut incoming =
+            self.spool.receive(self.settings().max_capture_bytes, self.entropy()).await?;
+        let mut body = std::pin::pin!(body);
+        while let Some(chunk) = body.next().await {
+            incoming.write(&chunk.map_err(|_| Error::CaptureBroken)?).await?;
+        }
+        let path = incoming.flush().await?.to_owned();
+        if !first_time {
+            let same =
+                verification.capture.as_ref().is_some_and(|c| c.sha256 == incoming.sha256());
+            return if same {
+                self.verification(id).await
+            } else {
+                Err(Error::WrongState(verification.state))
+            };
+        }
+        self.inspect(path).await?;
+
+        let stored = incoming.keep(id, verification.attempt)?;
+        let queued = self.queue(verification, &stored).await;
+        if queued.is_err() {
+            self.spool.delete(&stored.name);
+        }
+        queued
+    }
+
+    /// Opens the upload in the sandbox far enough to know that it is a capture.
+    async fn inspect(&self, path: std::path::PathBuf) -> Result<()> {
+        let mut opening = self.decoder().start(path, 1);
+        match opening.next().await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(e)) => Err(Error::Capture(e)),
+            None => Err(Error::Internal("the decoder said nothing".into())),
+        }
+    }
+
+    async fn queue(
+        &self,
+        verification: &Verification,
+        stored: &super::spool::Stored,
+    ) -> Result<Verification> {
+        let id = &verification.id;
+        let now = self.clock().now();
+        let queued = self
+            .db()
+            .run_tx("onboard.capture", async |tx| {
+                match captures_seen::see(tx, &stored.sha256, id, now).await? {
+                    Seen::First => {}
+                    Seen::Before { .. } => return Err(Error::CaptureReplayed),
+                }
+                let capture =
+                    NewCapture { file: &stored.name, sha256: &stored.sha256, bytes: stored.bytes };
+                let attempt = verification.attempt;
+                if !verifications::attach_capture(tx, id, attempt, &capture, now).await? {
+                    let current = get(tx, id).await?;
+                    return Err(match current.state {
+                        State::Pending => Error::ChallengeExpired,
+                        other => Error::WrongState(other),
+                    });
+                }
+                get(tx, id).await
+            })
+            .await?;
+        self.progress.set(id, Stage::Queued);
+        self.work.notify_one();
+        metrics::counter!("cameo_captures_received_total").increment(1);
+        Ok(queued)
+    }
+
+    /// Opens another attempt with a new challenge and a new client token.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] where nothing failed; [`Error::LockedOut`].
+    pub async fn retry(
+        &self,
+        verification: &Verification,
+        call: Option<&Call>,
+        answer: impl Fn(&Started) -> Answer + Send + Sync,
+    ) -> Result<Answer> {
+        verification.state.after(Event::Retried).map_err(|e| Error::WrongState(e.0))?;
+        let now = self.clock().now();
+        let (token, hash) = self.client_token();
+        let retry = Retry {
+            challenge: self.challenge(now)?,
+            client_token_hash: hash,
+            client_token_expires: now.plus(self.settings().client_token_ttl),
+            at: now,
+        };
+        let id = &verification.id;
+        self.db()
+            .run_tx("onboard.retry", async |tx| {
+                self.refuse_locked(tx, &verification.subject, now).await?;
+                if !verifications::retry(tx, id, verification.attempt, &retry).await? {
+                    return Err(Error::WrongState(get(tx, id).await?.state));
+                }
+                let verification = get(tx, id).await?;
+                let started = Started { verification, client_token: token.clone() };
+                let answer = answer(&started);
+                self.finish_once(tx, call, &answer).await?;
+                Ok(answer)
+            })
+            .await
+    }
+
+    /// Lets a pending verification expire whose time is up. The sweep does the same for all, in its
+    /// own time; a reader must not see a challenge as open that is not.
+    async fn expire(&self, id: &VerificationId) -> Result<()> {
+        let now = self.clock().now();
+        let found = verifications::get(&mut self.db().read().await?, id).await?;
+        if found.is_some_and(|v| v.state == State::Pending && now >= v.expires) {
+            self.expire_overdue().await?;
+        }
+        Ok(())
+    }
+
+    fn challenge(&self, now: Millis) -> Result<Challenge> {
+        let rules = &self.settings().challenge;
+        let drawn = match &self.settings().script {
+            Some(s) => {
+                Challenge::new(s.digits.clone(), s.motions.clone(), now, now.plus(rules.ttl))
+            }
+            None => Challenge::draw(rules, now, self.entropy()),
+        };
+        drawn.map_err(|e| Error::Internal(e.to_string()))
+    }
+
+    fn client_token(&self) -> (ClientToken, [u8; 32]) {
+        let secret = zeroize::Zeroizing::new(random::<32>(self.entropy()));
+        let text = format!("{CLIENT_TOKEN_PREFIX}{}", hex::encode(secret.as_slice()));
+        let hash = sha256(text.as_bytes());
+        (ClientToken(zeroize::Zeroizing::new(text)), hash)
+    }
+
+    async fn refuse_locked(&self, tx: &mut Tx, subject: &SubjectId, now: Millis) -> Result<()> {
+        match failures::locked_until(tx, subject, now).await? {
+            Some(until) => Err(Error::LockedOut { until }),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) async fn get(tx: &mut Tx, id: &VerificationId) -> Result<Verification> {
+    verifications::get(tx, id).await?.ok_or(Error::NotFound("verification"))
+}
+
+/// A short machine-readable word: a language tag, a version.
+pub(super) fn word(field: &'static str, text: &str) -> Result<()> {
+    let ok = (1..=MAX_TEXT).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if ok {
+        Ok(())
+    } else {
+        Err(Error::Invalid {
+            field,
+            reason: format!("must be 1 to {MAX_TEXT} characters of A-Z a-z 0-9 - . _"),
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Review: a person decides where the evidence did not.
+
+use super::access::Caller;
+use super::ledger::Note;
+use super::onboard;
+use super::progress::Stage;
+use super::subject::Sealed;
+use super::verify::evidence_place;
+use super::{Error, Inner, Result};
+use crate::domain::evidence::Evidence;
+use crate::domain::ids::{CameoId, VerificationId};
+use crate::domain::template::Template;
+use crate::domain::verification::State;
+use crate::store::verifications::{self, Review, Verification};
+use crate::store::{attempts, failures};
+use crate::tlog::Kind;
+
+/// What a reviewer decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The person is live and did what was asked.
+    Approve,
+    /// They are not, or did not.
+    Reject,
+}
+
+/// A case: what a reviewer sees of a verification.
+#[derive(Debug)]
+pub struct Case {
+    /// The verification, with the verdict that left it open.
+    pub verification: Verification,
+    /// What was measured.
+    pub evidence: Option<Evidence>,
+}
+
+/// The longest reason, in characters.
+pub const MAX_REASON: usize = 500;
+/// The longest page of the queue.
+pub const MAX_PAGE: u32 = 100;
+
+impl Inner {
+    /// Verifications that wait for a reviewer, the oldest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn review_queue(
+        &self,
+        after: Option<&VerificationId>,
+        limit: u32,
+    ) -> Result<Vec<Verification>> {
+        let mut tx = self.db().read().await?;
+        Ok(verifications::by_state(&mut tx, State::Review, after, limit.clamp(1, MAX_PAGE)).await?)
+    }
+
+    /// One case with its evidence. The look is logged before it is given: evidence describes a
+    /// person.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is none or it is not in review.
+    pub async fn inspect_case(&self, caller: &Caller, id: &VerificationId) -> Result<Case> {
+        self.db()
+            .run_tx("review.inspect", async |tx| {
+                let mut ledger = self.ledger(tx).await?;
+                let verification = onboard::get(tx, id).await?;
+                if verification.state != State::Review {
+                    return Err(Error::NotFound("case in review"));
+                }
+                let person = self
+                    .known_person(tx, &verification.subject)
+                    .await?
+                    .ok_or(Error::NotFound("case in review"))?;
+                let place = evidence_place(id, verification.attempt);
+                let evidence = match attempts::evidence(tx, id, verification.attempt).await? {
+                    None => None,
+                    Some(sealed) => Some(person.open(Sealed::Evidence, &place, &sealed)?),
+                };
+                ledger.add(
+                    Note::new(Kind::Review)
+                        .about(&person)
+                        .public("action", "inspect")
+                        .public("reviewer", caller.key.as_str())
+                        .commit("verification", id.as_str()),
+                )?;
+                ledger.write(tx).await?;
+                Ok(Case { verification, evidence })
+            })
+            .await
+    }
+
+    /// Settles a case. An approval enrols the identity that was measured.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without a reason; [`Error::NotFound`]; [`Error::WrongState`] where it is
+    /// not in review (any more).
+    pub async fn decide_case(
+        &self,
+        caller: &Caller,
+        id: &VerificationId,
+        decision: Decision,
+        reason: &str,
+    ) -> Result<Verification> {
+        if reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
+            return Err(Error::Invalid {
+                field: "reason",
+                reason: format!("must say why, in at most {MAX_REASON} characters"),
+            });
+        }
+        let now = self.clock().now();
+        let decided = self
+            .db()
+            .run_tx("review.decide", async |tx| {
+                let mut ledger = self.ledger(tx).await?;
+                let v = onboard::get(tx, id).await?;
+                if v.state != State::Review {
+                    return Err(Error::WrongState(v.state));
+                }
+                let person = self.person(tx, &v.subject).await?;
+                let (to, cameo) = match decision {
+                    Decision::Reject => (State::Rejected, None),
+                    Decision::Approve => {
+                        let place = evidence_place(id, v.attempt);
+                        let sealed = attempts::candidate(tx, id, v.attempt).await?.ok_or(
+                            Error::Invalid {
+                                field: "decision",
+                                reason: "nothing could be enrolled from this capture: reject it, so that \
+                                         the person can try again"
+                                    .into(),
+                            },
+                        )?;
+                        let template: Template = person.open(Sealed::Template, &place, &sealed)?;
+                        let cameo: CameoId =
+                            self.enrol(tx, &person, &v.subject, id, &template, now).await?;
+                        (State::Verified, Some(cameo))
+                    }
+                };
+                let review =
+                    Review { by: caller.key.clone(), at: now, reason: reason.to_owned() };
+                let attempt = v.attempt;
+                if !verifications::review(tx, id, attempt, to, &review, cameo.as_ref()).await? {
+                    return Err(Error::WrongState(onboard::get(tx, id).await?.state));
+                }
+                if to == State::Verified {
+                    failures::clear(tx, &v.subject).await?;
+                }
+                let mut note = Note::new(Kind::Review)
+                    .about(&person)
+                    .public("action", "decide")
+                    .public("outcome", to.name())
+                    .public("reviewer", caller.key.as_str())
+                    .commit("verification", id.as_str())
+                    .commit("reason", reason);
+                if let Some(cameo) = &cameo {
+                    note = note.commit("cameo", cameo.as_str());
+                }
+                ledger.add(note)?;
+                ledger.write(tx).await?;
+                onboard::get(tx, id).await
+            })
+            .await?;
+        self.progress.set(id, Stage::Settled);
+        metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
+        Ok(decided)
+    }
+}

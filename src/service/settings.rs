@@ -1,0 +1,59 @@
+//! How the use cases are set.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::challenge::{ChallengeRules, Motion};
+use crate::liveness::Policy;
+
+/// How the use cases are set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Issuer of tokens and receipts: the public URL.
+    pub issuer: String,
+    /// How challenges are drawn.
+    pub challenge: ChallengeRules,
+    /// A given challenge instead of a drawn one: for the demo and for tests alone, where the
+    /// recording exists before the challenge. No configuration reaches this.
+    pub script: Option<Script>,
+    /// How long a client token is good.
+    pub client_token_ttl: Duration,
+    /// Failed attempts within [`Self::lockout_window`] that lock a subject out.
+    pub lockout_failures: u32,
+    /// See [`Self::lockout_failures`].
+    pub lockout_window: Duration,
+    /// How long a lock-out lasts.
+    pub lockout: Duration,
+    /// Where uploads lie until they are judged.
+    pub capture_dir: PathBuf,
+    /// The largest upload in bytes.
+    pub max_capture_bytes: u64,
+    /// How long a capture is kept after its verdict; zero: it is deleted at once.
+    pub keep_capture: Duration,
+    /// Whether the sealed evidence is kept after the verdict.
+    pub keep_evidence: bool,
+    /// How captures are judged.
+    pub policy: Policy,
+    /// Captures judged at once.
+    pub workers: usize,
+    /// Captures that may wait.
+    pub max_queue: u32,
+    /// Times a capture is tried.
+    pub max_tries: u32,
+    /// How long a worker holds a capture before others may take it over.
+    pub lease: Duration,
+    /// This process's name among those that share the database. A process that alone uses its
+    /// database keeps its name over a restart and so finds its own unfinished work at once.
+    pub instance: String,
+    /// How long a token is good.
+    pub token_ttl: Duration,
+}
+
+/// A challenge that is given, not drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The digits.
+    pub digits: Vec<u8>,
+    /// The motions.
+    pub motions: Vec<Motion>,
+}

@@ -1,0 +1,195 @@
+//! The keys that sign: tokens (a ring that rotates) and checkpoints of the log (one for its life).
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::ledger::Note;
+use super::{Error, Inner, Parts, Result};
+use crate::crypto::keyring::{Keyring, Slot};
+use crate::crypto::{KeyId, KeySet, SigningKey};
+use crate::env::Millis;
+use crate::store::{Tx, meta, signing_keys};
+use crate::tlog::{Kind, LogKey};
+
+/// How long verifiers may keep the published keys before they ask again.
+pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
+
+/// The keys that sign.
+#[derive(Debug)]
+pub struct Signing {
+    tokens: RwLock<Keyring>,
+    log: SigningKey,
+    origin: String,
+}
+
+impl Signing {
+    pub(super) async fn open(parts: &Parts) -> Result<Self> {
+        check_master(parts).await?;
+        let log = log_key(parts).await?;
+        let origin = origin(&parts.settings.issuer);
+        let signing = Self { tokens: RwLock::default(), log, origin };
+        signing.load(parts).await?;
+        Ok(signing)
+    }
+
+    /// The public keys of tokens, those to come and those that tokens under way still need.
+    pub fn published(&self, now: Millis) -> KeySet {
+        self.ring().published(now)
+    }
+
+    /// The key that signs tokens now.
+    pub(super) fn signer(&self, now: Millis) -> Result<Arc<SigningKey>> {
+        let ring = self.ring();
+        ring.signer(now).cloned().map_err(|_| Error::Unavailable("no signing key is active"))
+    }
+
+    /// The key that signs checkpoints.
+    pub(super) fn log(&self) -> &SigningKey {
+        &self.log
+    }
+
+    /// The log's name: the public URL without its scheme (C2SP tlog-checkpoint).
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The log's public key under its name.
+    ///
+    /// # Errors
+    /// Where the name can't be one, which was checked when this was opened.
+    pub fn log_key(&self) -> Result<LogKey> {
+        LogKey::new(&self.origin, self.log.verifying_key())
+            .map_err(|e| Error::Internal(format!("the log's name: {e}")))
+    }
+
+    fn ring(&self) -> std::sync::RwLockReadGuard<'_, Keyring> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn load(&self, parts: &Parts) -> Result<()> {
+        let stored = signing_keys::list(&mut parts.db.read().await?).await?;
+        let slots = stored.iter().map(|k| slot(parts, k)).collect::<Result<Vec<_>>>()?;
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Keyring::new(slots);
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Reads the signing keys again: another process may have rotated them.
+    ///
+    /// # Errors
+    /// Those of the store, and [`Error::Internal`] where a key does not unwrap.
+    pub async fn reload_keys(&self) -> Result<()> {
+        self.signing.load(&self.parts).await
+    }
+
+    /// Makes a first key for tokens where there is none.
+    pub(super) async fn ensure_signing_key(&self) -> Result<()> {
+        self.db()
+            .run_tx("signing.first", async |tx| {
+                let ledger = self.ledger(tx).await?;
+                if signing_keys::list(tx).await?.is_empty() {
+                    self.add_key(tx, ledger, Duration::ZERO).await?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        self.reload_keys().await
+    }
+
+    /// Adds a signing key. It is published at once, signs when every verifier's copy of the keys
+    /// has run out, and the old ones retire when the last token that they signed has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rotate_signing_key(&self) -> Result<(KeyId, Millis)> {
+        let done = self
+            .db()
+            .run_tx("signing.rotate", async |tx| {
+                let ledger = self.ledger(tx).await?;
+                self.add_key(tx, ledger, KEYS_MAX_AGE).await
+            })
+            .await?;
+        self.reload_keys().await?;
+        Ok(done)
+    }
+
+    async fn add_key(
+        &self,
+        tx: &mut Tx,
+        mut ledger: super::ledger::Ledger<'_>,
+        lead: Duration,
+    ) -> Result<(KeyId, Millis)> {
+        let now = self.clock().now();
+        let stored = signing_keys::list(tx).await?;
+        let slots = stored.iter().map(|k| slot(&self.parts, k)).collect::<Result<Vec<_>>>()?;
+        let overlap = crate::token::DEFAULT_LEEWAY + self.settings().token_ttl;
+        let plan = Keyring::new(slots).plan_rotation(now, lead, overlap);
+        let key = SigningKey::generate(self.entropy())?;
+        let id = key.id();
+        for (old, at) in &plan.retire {
+            signing_keys::retire(tx, &old.to_string(), *at).await?;
+        }
+        let row = signing_keys::SigningKey {
+            kid: id.to_string(),
+            sealed_seed: key.wrap(&self.parts.master, TOKEN, self.entropy())?,
+            public: *key.verifying_key().as_bytes(),
+            not_before: plan.not_before,
+            retire_at: None,
+            created: now,
+        };
+        signing_keys::insert(tx, &row).await?;
+        ledger.add(Note::new(Kind::KeyRotation).public("kid", id.to_string()))?;
+        ledger.write(tx).await?;
+        Ok((id, plan.not_before))
+    }
+}
+
+/// What a wrapped key is for.
+const TOKEN: &str = "token";
+const CHECKPOINT: &str = "checkpoint";
+/// Where the database says which master key it belongs to.
+const MASTER_ID: &str = "master_key_id";
+const LOG_KEY: &str = "log_key";
+
+fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
+    let id = KeyId::parse(&stored.kid)
+        .ok_or_else(|| Error::Internal("a signing key has a broken name".into()))?;
+    let key = SigningKey::unwrap(&parts.master, &stored.sealed_seed, TOKEN, id)?;
+    Ok(Slot { key: Arc::new(key), not_before: stored.not_before, retire_at: stored.retire_at })
+}
+
+/// A wrong master key must not go unnoticed until somebody's identity does not open.
+async fn check_master(parts: &Parts) -> Result<()> {
+    let ours = parts.master.current().id().to_string();
+    let stored = parts
+        .db
+        .run_tx("signing.master", async |tx| meta::get_or_set(tx, MASTER_ID, ours.as_bytes()).await)
+        .await?;
+    if stored == ours.as_bytes() {
+        Ok(())
+    } else {
+        Err(Error::Unavailable(
+            "the master key is not the one this database was made with: give the right one",
+        ))
+    }
+}
+
+async fn log_key(parts: &Parts) -> Result<SigningKey> {
+    let fresh = SigningKey::generate(&*parts.entropy)?;
+    let mut value = fresh.id().0.to_vec();
+    value.extend(fresh.wrap(&parts.master, CHECKPOINT, &*parts.entropy)?);
+    let stored = parts
+        .db
+        .run_tx("signing.log", async |tx| meta::get_or_set(tx, LOG_KEY, &value).await)
+        .await?;
+    let broken = || Error::Internal("the log's key is broken".into());
+    let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
+    Ok(SigningKey::unwrap(&parts.master, wrapped, CHECKPOINT, KeyId(*id))?)
+}
+
+/// A log's name is a URL without its scheme, so that it says where the log is found.
+fn origin(issuer: &str) -> String {
+    let name = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+    format!("{name}/log")
+}

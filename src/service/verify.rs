@@ -1,0 +1,465 @@
+//! Judging captures: the queue's workers, and what keeps the house clean.
+//!
+//! A capture is claimed with a lease, decoded and measured on a blocking thread, judged, and settled
+//! in one transaction: verdict, log entry, and where it passed the sealed identity. A process that
+//! dies at any point leaves a claim that lapses; the capture is then judged again, at most
+//! [`Settings::max_tries`](super::Settings) times, and settled once.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ledger::Note;
+use super::measure::{Measured, Measurer};
+use super::progress::Stage;
+use super::subject::Sealed;
+use super::{Error, Inner, Result, Services, once};
+use crate::domain::ids::VerificationId;
+use crate::domain::verdict::{Decision, Verdict};
+use crate::domain::verification::State;
+use crate::env::Millis;
+use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
+use crate::media;
+use crate::store::verifications::{self, Job, Settlement, Verification};
+use crate::store::{captures_seen, failures, idempotency};
+use crate::tlog::Kind;
+
+/// How a capture came out.
+enum Judged {
+    /// It was measured, and this is the verdict.
+    Verdict(Box<Measured>, Verdict),
+    /// It could not be measured, and this is the code of why.
+    Unusable(&'static str),
+}
+
+/// How often the queue is looked at when nobody says that something came.
+const POLL: Duration = Duration::from_secs(1);
+/// How often the sweep runs.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How many rows one sweep touches.
+const BATCH: u32 = 100;
+/// The code of a capture that was given up.
+pub const GAVE_UP: &str = "judging_failed";
+
+impl Services {
+    /// Judges captures and sweeps until `stop`; then lets what is in flight end within `grace`, and
+    /// gives the rest back to the queue.
+    pub async fn work(&self, stop: CancellationToken, grace: Duration) {
+        let tracker = TaskTracker::new();
+        let abort = CancellationToken::new();
+        for _ in 0..self.settings().workers.max(1) {
+            tracker.spawn(self.clone().worker(stop.clone(), abort.clone()));
+        }
+        tracker.spawn(self.clone().sweeper(stop.clone()));
+        tracker.close();
+        stop.cancelled().await;
+        if tokio::time::timeout(grace, tracker.wait()).await.is_err() {
+            abort.cancel();
+            tracker.wait().await;
+        }
+    }
+
+    async fn worker(self, stop: CancellationToken, abort: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.claim().await {
+                Ok(Some(job)) => self.judge_job(job, &abort).await,
+                Ok(None) => {
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = self.work.notified() => {}
+                        () = tokio::time::sleep(POLL) => {}
+                    }
+                }
+                Err(e) => {
+                    tracing::error!(error = %e, "the queue can't be read");
+                    tokio::time::sleep(POLL).await;
+                }
+            }
+        }
+    }
+
+    async fn sweeper(self, stop: CancellationToken) {
+        loop {
+            if let Err(e) = self.sweep().await {
+                tracing::warn!(error = %e, "the sweep broke off; it runs again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+        }
+    }
+
+    async fn claim(&self) -> Result<Option<Verification>> {
+        let now = self.clock().now();
+        let until = now.plus(self.settings().lease);
+        let instance = &self.settings().instance;
+        let claimed = self
+            .db()
+            .run_tx("verify.claim", async |tx| verifications::claim(tx, instance, now, until).await)
+            .await?;
+        if claimed.is_some() {
+            // There may be more: wake the next worker.
+            self.work.notify_one();
+        }
+        Ok(claimed)
+    }
+
+    /// Judges one claimed capture. Whatever happens, nothing but the settled row and its log entry
+    /// comes of it.
+    async fn judge_job(&self, v: Verification, abort: &CancellationToken) {
+        let id = v.id.clone();
+        let follow = self.progress.follow(&id);
+        let renewal = tokio::spawn(self.clone().keep_lease(id.clone(), v.attempt));
+        let outcome = tokio::select! {
+            outcome = self.judge_and_settle(&v) => Some(outcome),
+            () = abort.cancelled() => None,
+        };
+        renewal.abort();
+        match outcome {
+            Some(Ok(())) => self.progress.set(&id, Stage::Settled),
+            Some(Err(e)) => {
+                // The claim lapses and the capture is tried again.
+                tracing::error!(verification = %id, error = %e, "a capture could not be judged");
+            }
+            None => self.release(&v).await,
+        }
+        drop(follow);
+    }
+
+    async fn judge_and_settle(&self, v: &Verification) -> Result<()> {
+        let capture =
+            v.capture.as_ref().ok_or_else(|| Error::Internal("a job without a capture".into()))?;
+        let judged = match &capture.file {
+            _ if capture.tries > self.settings().max_tries => Judged::Unusable(GAVE_UP),
+            None => Judged::Unusable(GAVE_UP),
+            Some(name) => {
+                self.progress.set(&v.id, Stage::Measuring);
+                let started = Instant::now();
+                let measured = self.measure(v, self.spool.path(name)).await;
+                metrics::histogram!("cameo_stage_seconds", "stage" => "measure")
+                    .record(started.elapsed().as_secs_f64());
+                match measured {
+                    Ok(measured) => {
+                        self.progress.set(&v.id, Stage::Judging);
+                        let verdict =
+                            crate::liveness::judge(&measured.evidence, &self.settings().policy);
+                        Judged::Verdict(Box::new(measured), verdict)
+                    }
+                    Err(Error::Capture(e)) if e.family() != media::Family::Ours => {
+                        Judged::Unusable(e.code())
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+        };
+        self.settle(v, judged).await
+    }
+
+    async fn measure(&self, v: &Verification, path: PathBuf) -> Result<Measured> {
+        let services = self.clone();
+        let challenge = v.challenge.clone();
+        let sha256 = v.capture.as_ref().map_or([0; 32], |c| c.sha256);
+        let bytes = v.capture.as_ref().map_or(0, |c| c.bytes);
+        // The decoder's thread feeds this one; when this future is dropped, `cancel` ends both.
+        let cancel = CancellationToken::new();
+        let _guard = cancel.clone().drop_guard();
+        let limit = self.decoder().limits().wall;
+        let work = tokio::task::spawn_blocking(move || {
+            let mut measurer = Measurer::new(services.models(), challenge);
+            services.decode_into(&mut measurer, &path, &cancel)?;
+            measurer
+                .finish(bytes, hex::encode(sha256))
+                .map_err(|e| Error::Internal(format!("measuring: {e}")))
+        });
+        match tokio::time::timeout(limit.saturating_mul(2), work).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(e)) => Err(Error::Internal(format!("measuring broke off: {e}"))),
+            Err(_) => Err(Error::Capture(media::Error::TooSlow { budget: media::Budget::Wall })),
+        }
+    }
+
+    async fn settle(&self, v: &Verification, judged: Judged) -> Result<()> {
+        let now = self.clock().now();
+        let worker = self.settings().instance.as_str();
+        let job = Job { id: &v.id, attempt: v.attempt, worker };
+        let state = judged.state();
+        let keep = !self.settings().keep_capture.is_zero();
+        let lost = self
+            .db()
+            .run_tx("verify.settle", async |tx| {
+                let mut ledger = self.ledger(tx).await?;
+                let person = self.person(tx, &v.subject).await?;
+                let place = evidence_place(&v.id, v.attempt);
+                let (mut evidence, mut candidate, mut cameo) = (None, None, None);
+                if let Judged::Verdict(measured, verdict) = &judged {
+                    if self.settings().keep_evidence || verdict.decision == Decision::Review {
+                        let sealed =
+                            self.seal(&person, Sealed::Evidence, &place, &measured.evidence)?;
+                        evidence = Some(sealed);
+                    }
+                    match (verdict.decision, &measured.template) {
+                        (Decision::Verified, Some(t)) => {
+                            let id = self.enrol(tx, &person, &v.subject, &v.id, t, now).await?;
+                            cameo = Some(id);
+                        }
+                        (Decision::Review, Some(t)) => {
+                            candidate = Some(self.seal(&person, Sealed::Template, &place, t)?);
+                        }
+                        _ => {}
+                    }
+                }
+                let timings = judged.timings();
+                let quality = judged.quality();
+                let settlement = Settlement {
+                    state,
+                    verdict: judged.verdict(),
+                    quality: quality.as_ref(),
+                    timings: timings.as_ref(),
+                    cameo: cameo.as_ref(),
+                    failure: judged.failure(),
+                    evidence_sealed: evidence.as_deref(),
+                    candidate_sealed: candidate.as_deref(),
+                    keep_capture: keep,
+                    at: now,
+                };
+                if !verifications::settle(tx, &job, &settlement).await? {
+                    // Somebody else has the job by now: nothing of this may stay.
+                    return Err(Error::WrongState(State::Processing));
+                }
+                match state {
+                    State::Rejected => self.count_failure(tx, v, now).await?,
+                    // A file that can't be decoded was tried at our expense.
+                    State::Failed if judged.failure() != Some(GAVE_UP) => {
+                        self.count_failure(tx, v, now).await?;
+                    }
+                    State::Verified => failures::clear(tx, &v.subject).await?,
+                    _ => {}
+                }
+                let mut note = Note::new(Kind::Verdict)
+                    .about(&person)
+                    .public("outcome", state.name())
+                    .commit("verification", v.id.as_str());
+                if let Some(verdict) = judged.verdict() {
+                    note = note.public("policy", verdict.policy.as_str());
+                }
+                if let Some(cameo) = &cameo {
+                    note = note.commit("cameo", cameo.as_str());
+                }
+                ledger.add(note)?;
+                ledger.write(tx).await
+            })
+            .await;
+        match lost {
+            Err(Error::WrongState(_)) => {
+                tracing::warn!(verification = %v.id, "another worker settled this first");
+                return Ok(());
+            }
+            other => other?,
+        }
+        if let (false, Some(name)) = (keep, v.capture.as_ref().and_then(|c| c.file.as_deref())) {
+            self.spool.delete(name);
+        }
+        metrics::counter!("cameo_verifications_total", "outcome" => state.name()).increment(1);
+        tracing::info!(verification = %v.id, attempt = v.attempt, outcome = state.name(), "settled");
+        Ok(())
+    }
+
+    async fn keep_lease(self, id: VerificationId, attempt: u32) {
+        let lease = self.settings().lease;
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            let until = self.clock().now().plus(lease);
+            let job = Job { id: &id, attempt, worker: &self.settings().instance };
+            let renewed = self
+                .db()
+                .run_tx("verify.renew", async |tx| verifications::renew(tx, &job, until).await)
+                .await;
+            match renewed {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => tracing::warn!(error = %e, "a lease could not be renewed"),
+            }
+        }
+    }
+
+    async fn release(&self, v: &Verification) {
+        let job = Job { id: &v.id, attempt: v.attempt, worker: &self.settings().instance };
+        let released = self
+            .db()
+            .run_tx("verify.release", async |tx| verifications::release(tx, &job).await)
+            .await;
+        match released {
+            Ok(_) => tracing::info!(verification = %v.id, "given back to the queue"),
+            Err(e) => tracing::warn!(error = %e, "a capture was not given back; its lease lapses"),
+        }
+    }
+}
+
+impl Inner {
+    fn decode_into(
+        &self,
+        measurer: &mut Measurer<'_>,
+        path: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let mut decoding = self.decoder().start(path.to_owned(), 2);
+        while let Some(event) = decoding.blocking_next() {
+            if cancel.is_cancelled() {
+                return Err(Error::Capture(media::Error::Cancelled));
+            }
+            let event = event.map_err(Error::Capture)?;
+            measurer.take(event).map_err(|e| Error::Internal(format!("measuring: {e}")))?;
+        }
+        Ok(())
+    }
+
+    async fn count_failure(
+        &self,
+        tx: &mut crate::store::Tx,
+        v: &Verification,
+        now: Millis,
+    ) -> Result<()> {
+        let settings = self.settings();
+        failures::record(tx, &v.subject, &v.id, now).await?;
+        let since = now.minus(settings.lockout_window);
+        let failed = failures::count_since(tx, &v.subject, since).await?;
+        if failed >= u64::from(settings.lockout_failures) {
+            failures::lock(tx, &v.subject, now.plus(settings.lockout)).await?;
+            metrics::counter!("cameo_lockouts_total").increment(1);
+        }
+        Ok(())
+    }
+
+    /// After a start: a first signing key, one's own broken-off jobs back into the queue, and
+    /// files that no row knows deleted.
+    pub(super) async fn recover(&self) -> Result<()> {
+        self.ensure_signing_key().await?;
+        let instance = &self.settings().instance;
+        let released = self
+            .db()
+            .run_tx("verify.recover", async |tx| verifications::release_all(tx, instance).await)
+            .await?;
+        let known = self.known_captures().await?;
+        let swept = self
+            .spool
+            .sweep(&known)
+            .map_err(|e| Error::Internal(format!("the capture folder can't be swept: {e}")))?;
+        if released > 0 || swept > 0 {
+            tracing::info!(released, swept, "cleaned up after an unclean end");
+        }
+        Ok(())
+    }
+
+    async fn known_captures(&self) -> Result<HashSet<String>> {
+        let mut known = HashSet::new();
+        let mut after = String::new();
+        loop {
+            let page =
+                verifications::capture_files(&mut self.db().read().await?, &after, BATCH).await?;
+            let Some(last) = page.last() else { return Ok(known) };
+            after.clone_from(last);
+            known.extend(page);
+        }
+    }
+
+    /// What time brings about: challenges expire, kept captures and answers are deleted, keys that
+    /// another process made are read.
+    pub async fn sweep(&self) -> Result<()> {
+        self.expire_overdue().await?;
+        self.reload_keys().await?;
+        let now = self.clock().now();
+        let before = now.minus(self.settings().keep_capture);
+        let old = verifications::kept_captures(&mut self.db().read().await?, before, BATCH).await?;
+        for (id, name) in old {
+            let forgotten = self
+                .db()
+                .run_tx("sweep.capture", async |tx| {
+                    verifications::forget_capture(tx, &id, &name).await
+                })
+                .await?;
+            if forgotten {
+                self.spool.delete(&name);
+            }
+        }
+        let settings = self.settings();
+        self.db()
+            .run_tx("sweep.rows", async |tx| {
+                idempotency::expire(tx, now.minus(once::KEPT)).await?;
+                failures::prune(tx, now.minus(settings.lockout_window), now).await?;
+                captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
+            })
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn expire_overdue(&self) -> Result<()> {
+        let now = self.clock().now();
+        let expired = self
+            .db()
+            .run_tx("sweep.expire", async |tx| {
+                verifications::expire_overdue(tx, now, BATCH).await
+            })
+            .await?;
+        for (id, _) in expired {
+            self.progress.set(&id, Stage::Settled);
+        }
+        Ok(())
+    }
+}
+
+/// How long a capture's hash is remembered, to know it again.
+const REPLAY_MEMORY: Duration = Duration::from_hours(24 * 365);
+
+/// Where an attempt's evidence is sealed to.
+pub(super) fn evidence_place(id: &VerificationId, attempt: u32) -> String {
+    format!("{id}:{attempt}")
+}
+
+impl Judged {
+    fn state(&self) -> State {
+        match self {
+            Self::Unusable(_) => State::Failed,
+            Self::Verdict(measured, verdict) => match verdict.decision {
+                // Nothing to enrol means nothing to be verified.
+                Decision::Verified if measured.template.is_none() => State::Review,
+                Decision::Verified => State::Verified,
+                Decision::Rejected => State::Rejected,
+                Decision::Review => State::Review,
+            },
+        }
+    }
+
+    fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Verdict(_, verdict) => Some(verdict),
+            Self::Unusable(_) => None,
+        }
+    }
+
+    fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Verdict(..) => None,
+            Self::Unusable(code) => Some(code),
+        }
+    }
+
+    fn timings(&self) -> Option<Value> {
+        match self {
+            Self::Verdict(measured, _) => serde_json::to_value(&measured.timings).ok(),
+            Self::Unusable(_) => None,
+        }
+    }
+
+    /// The quality components of the best frontal frame, as OFIQ names them.
+    fn quality(&self) -> Option<Value> {
+        let Self::Verdict(measured, _) = self else { return None };
+        let faces = measured.evidence.frames.iter().filter_map(|f| f.face.as_ref());
+        let best = faces.map(FaceQuality::of).max_by_key(|q| q.unified_quality_score)?;
+        Some(json!({ "version": QUALITY_VERSION, "components": best }))
+    }
+}
