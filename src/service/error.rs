@@ -43,6 +43,8 @@ pub enum Error {
     LockedOut {
         /// When the lock-out ends.
         until: Millis,
+        /// In how many seconds that is.
+        seconds: u64,
     },
     /// The upload is larger than the limit.
     #[error("the upload is larger than {max} bytes: record a shorter or smaller video")]

@@ -293,7 +293,10 @@ impl Inner {
 
     async fn refuse_locked(&self, tx: &mut Tx, subject: &SubjectId, now: Millis) -> Result<()> {
         match failures::locked_until(tx, subject, now).await? {
-            Some(until) => Err(Error::LockedOut { until }),
+            Some(until) => {
+                let seconds = u64::try_from((until.0 - now.0).max(0)).unwrap_or(0).div_ceil(1000);
+                Err(Error::LockedOut { until, seconds })
+            }
             None => Ok(()),
         }
     }

@@ -1,0 +1,76 @@
+//! The routes under `/v1`, a file per resource.
+
+pub mod audit;
+pub mod cameos;
+pub mod health;
+pub mod resolve;
+pub mod reviews;
+pub mod verifications;
+pub mod well_known;
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::State;
+
+/// The API's description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Cameo",
+        description = "Identity and consent for generated video: liveness, consent, conditioning tokens, and a log that anyone can verify. Every error is application/problem+json; see docs/problems.md.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&Credentials),
+    tags(
+        (name = "onboarding", description = "Challenges, captures and verdicts"),
+        (name = "review", description = "What a reviewer decides"),
+        (name = "consent", description = "Who may use a cameo, and for what"),
+        (name = "resolve", description = "Tokens for generators"),
+        (name = "audit", description = "The transparency log"),
+    )
+)]
+struct Description;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Default::default);
+        for (name, description) in [
+            ("api_key", "An API key: `Authorization: Bearer cameo_<role>_…`. Made with `cameo keys create`."),
+            ("client_token", "The client token of one verification: `Authorization: Bearer cameo_client_…`."),
+        ] {
+            let scheme = HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(description))
+                .build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
+    }
+}
+
+/// Every route that is part of the API's description.
+pub fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(verifications::create))
+        .routes(routes!(verifications::read))
+        .routes(routes!(verifications::capture))
+        .routes(routes!(verifications::retry))
+        .routes(routes!(verifications::events))
+        .routes(routes!(reviews::queue))
+        .routes(routes!(reviews::inspect))
+        .routes(routes!(reviews::decide))
+        .routes(routes!(cameos::read))
+        .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(resolve::resolve))
+        .routes(routes!(audit::entries))
+        .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::inclusion))
+        .routes(routes!(audit::consistency))
+        .routes(routes!(well_known::cose_keys))
+        .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::log_key))
+}
