@@ -28,3 +28,4 @@
 pub mod domain;
 pub mod env;
 pub mod identity;
+pub mod infer;
