@@ -29,3 +29,4 @@ pub mod config;
 pub mod domain;
 pub mod env;
 pub mod identity;
+pub mod infer;
