@@ -1,0 +1,5 @@
+//! The models: which there are, how they get onto a machine, and how they run.
+//!
+//! - [`manifest`]: every model with its source, hash, licence and adapter parameters.
+
+pub mod manifest;
