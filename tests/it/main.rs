@@ -1,1 +1,5 @@
+//! Tests that go through several rooms; one folder or file for each.
 
+mod crypto;
+mod tlog;
+mod token;
