@@ -39,6 +39,9 @@ const SAMPLES_PER_POSITION: usize = 2 * HOP;
 const MAX_IDLE_STATES: usize = 4;
 /// More digits than this in one window are a model running wild.
 const MAX_TOKENS: i32 = 24;
+/// Power of the loudest 10 ms below which nobody is speaking: −70 dB of full scale. Spectrograms
+/// are normalised to their loudest part, so a model would look for words in the faintest hiss.
+const SILENCE: f32 = 1e-7;
 /// A digit's span is where its sound is within this of its loudest moment.
 const SPAN_FLOOR: f32 = 0.003; // −25 dB in power
 
@@ -113,7 +116,11 @@ impl WhisperModel {
     }
 
     /// Loads a model from the bytes of a ggml file, plain or zstd-compressed.
-    pub fn from_bytes(bytes: &[u8], kind: WhisperKind, threads: usize) -> Result<Self, WhisperError> {
+    pub fn from_bytes(
+        bytes: &[u8],
+        kind: WhisperKind,
+        threads: usize,
+    ) -> Result<Self, WhisperError> {
         const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
         if bytes.starts_with(&ZSTD_MAGIC) {
             let mut plain = Vec::new();
@@ -132,10 +139,8 @@ impl WhisperModel {
         parameters.use_gpu(false);
         // On a CPU flash attention is slower and its results drift; it also rules out alignment.
         parameters.flash_attn(false);
-        parameters.dtw_parameters(DtwParameters {
-            mode: header.alignment(kind),
-            dtw_mem_size: 64 << 20,
-        });
+        parameters
+            .dtw_parameters(DtwParameters { mode: header.alignment(kind), dtw_mem_size: 64 << 20 });
         let context = WhisperContext::new_from_buffer_with_params(bytes, parameters)
             .map_err(|_| WhisperError::NotAModel("whisper.cpp can't load it"))?;
         let digit_tokens = match kind {
@@ -148,7 +153,14 @@ impl WhisperModel {
         }
         // A little short of the window: a spectrogram has one frame more than its sound.
         let window = window - 10 * HOP;
-        Ok(Self { context, kind, threads: threads.max(1), window, digit_tokens, idle: Mutex::default() })
+        Ok(Self {
+            context,
+            kind,
+            threads: threads.max(1),
+            window,
+            digit_tokens,
+            idle: Mutex::default(),
+        })
     }
 
     /// What the model can do.
@@ -171,7 +183,7 @@ impl WhisperModel {
         let windows = windows(pcm, self.window);
         let mut out = Transcript { digits: Vec::new(), score: None, digits_present: 0.0 };
         let mut state = self.take_state()?;
-        for window in &windows {
+        for window in windows.iter().filter(|w| !is_silent(&pcm[(*w).clone()])) {
             let start_ms = offset_ms + samples_to_ms(window.start);
             let sound = padded(&pcm[window.clone()]);
             self.run(&mut state, &sound)?;
@@ -179,7 +191,8 @@ impl WhisperModel {
                 Some(tokens) => self.read_digits(&mut state, &sound, start_ms, tokens)?,
                 None => self.read_text(&state, &sound, start_ms),
             };
-            if let (Some(expected), Some(tokens), 1) = (expected, self.digit_tokens, windows.len()) {
+            if let (Some(expected), Some(tokens), 1) = (expected, self.digit_tokens, windows.len())
+            {
                 let heard: Vec<u8> = digits.iter().map(|d| d.digit).collect();
                 let mut decoder = self.decoder(&mut state, tokens);
                 out.score = Some(digits_score::score(&mut decoder, expected, &heard)?.per_digit);
@@ -193,11 +206,12 @@ impl WhisperModel {
 
     /// Scores `expected` against the sound and its best rivals.
     ///
-    /// `None` where the model is a general one, or the sound doesn't fit one window.
+    /// `None` where the model is a general one, the sound is silent or doesn't fit one window.
     pub fn score(&self, pcm: &[f32], expected: &[u8]) -> Result<Option<ForcedScore>, WhisperError> {
         check_sound(pcm)?;
         let expected = check_expected(expected)?;
-        let Some(tokens) = self.digit_tokens.filter(|_| pcm.len() <= self.window) else {
+        let fits = pcm.len() <= self.window && !is_silent(pcm);
+        let Some(tokens) = self.digit_tokens.filter(|_| fits) else {
             return Ok(None);
         };
         let mut state = self.take_state()?;
@@ -253,7 +267,12 @@ impl WhisperModel {
     }
 
     /// A general model's answer: its words, read as digits.
-    fn read_text(&self, state: &WhisperState, sound: &[f32], start_ms: i64) -> (Vec<SpokenDigit>, f32) {
+    fn read_text(
+        &self,
+        state: &WhisperState,
+        sound: &[f32],
+        start_ms: i64,
+    ) -> (Vec<SpokenDigit>, f32) {
         let power = frame_power(sound);
         let end_of_text = self.context.token_eot();
         let mut words: Vec<Word> = Vec::new();
@@ -511,6 +530,10 @@ fn windows(pcm: &[f32], longest: usize) -> Vec<Range<usize>> {
     out
 }
 
+fn is_silent(pcm: &[f32]) -> bool {
+    frame_power(pcm).into_iter().all(|p| p < SILENCE)
+}
+
 /// Mean power of every 10 ms.
 fn frame_power(pcm: &[f32]) -> Vec<f32> {
     pcm.chunks(HOP).map(|c| c.iter().map(|s| s * s).sum::<f32>() / c.len() as f32).collect()
@@ -548,4 +571,138 @@ fn spoken(digit: u8, frames: Option<Range<usize>>, start_ms: i64, confidence: f3
 
 fn samples_to_ms(samples: usize) -> i64 {
     (samples * 1000 / SAMPLE_RATE) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> WhisperModel {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx/digits/cameo-digits-v1-q8_0.bin.zst");
+        WhisperModel::load(&path, WhisperKind::Digits, 1).unwrap()
+    }
+
+    /// A sine that swells and fades, so that it has quiet moments.
+    fn tone(seconds: usize) -> Vec<f32> {
+        (0..seconds * SAMPLE_RATE)
+            .map(|i| {
+                let t = i as f32 / SAMPLE_RATE as f32;
+                (t * 440.0 * std::f32::consts::TAU).sin() * 0.3 * (t * 2.0).sin().abs()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn hostile_files_are_refused() {
+        let refuse = |bytes: &[u8]| {
+            let e = WhisperModel::from_bytes(bytes, WhisperKind::Digits, 1);
+            assert!(matches!(e, Err(WhisperError::NotAModel(_))));
+        };
+        refuse(b"");
+        refuse(b"not a model at all");
+        refuse(&[0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3]); // a damaged zstd frame
+        refuse(&0x6767_6d6c_u32.to_le_bytes()); // the magic number alone
+        let mut sizes = 0x6767_6d6c_u32.to_le_bytes().to_vec();
+        sizes.extend(std::iter::repeat_n(0x7fff_ffff_u32.to_le_bytes(), 11).flatten());
+        refuse(&sizes);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let e =
+            WhisperModel::load(Path::new("no/such/model.bin"), WhisperKind::Digits, 1).unwrap_err();
+        assert!(e.to_string().contains("no/such/model.bin"));
+    }
+
+    #[test]
+    fn silence_holds_no_digits() {
+        let heard = model().transcribe(&vec![0.0; 3 * SAMPLE_RATE], 0, None).unwrap();
+        assert!(heard.digits.is_empty());
+        assert!(heard.digits_present < 0.5);
+    }
+
+    #[test]
+    fn any_length_can_be_transcribed() {
+        let model = model();
+        for samples in [0, 1, 100, 201, 16_000, 163_840, 163_841, 400_000] {
+            let heard = model.transcribe(&tone(26)[..samples], 0, None).unwrap();
+            assert!(heard.digits_present.is_finite());
+        }
+    }
+
+    #[test]
+    fn times_start_at_the_offset_and_increase() {
+        let heard = model().transcribe(&tone(25), 5_000, None).unwrap();
+        let mut last = 5_000;
+        for d in heard.digits {
+            let (start, end) = (d.start_ms.unwrap(), d.end_ms.unwrap());
+            assert!(start >= last && end >= start && end <= 30_000);
+            last = start;
+        }
+    }
+
+    #[test]
+    fn scoring_needs_one_window_and_real_digits() {
+        let model = model();
+        let score = |seconds, digits: &[u8]| model.score(&tone(seconds), digits);
+        assert!(score(3, &[4, 7, 1, 9]).unwrap().unwrap().margin.is_finite());
+        assert!(score(12, &[4, 7, 1, 9]).unwrap().is_none());
+        assert!(matches!(score(3, &[]), Err(WhisperError::BadExpectation)));
+        assert!(matches!(score(3, &[10]), Err(WhisperError::BadExpectation)));
+        assert!(matches!(score(3, &[1; 13]), Err(WhisperError::BadExpectation)));
+    }
+
+    #[test]
+    fn hostile_sound_is_refused() {
+        let model = model();
+        let too_long = vec![0.0; MAX_SECONDS * SAMPLE_RATE + 1];
+        let run = |pcm: &[f32]| model.transcribe(pcm, 0, None);
+        assert!(matches!(run(&too_long), Err(WhisperError::TooLong { .. })));
+        assert!(matches!(run(&[0.0, f32::NAN]), Err(WhisperError::NotFinite)));
+        assert!(matches!(run(&[f32::INFINITY; 9]), Err(WhisperError::NotFinite)));
+        assert!(run(&vec![f32::MAX; SAMPLE_RATE]).is_ok());
+    }
+
+    #[test]
+    fn threads_share_a_model() {
+        let model = model();
+        let alone = model.transcribe(&tone(4), 0, Some(&[1, 2, 3, 4])).unwrap();
+        std::thread::scope(|s| {
+            let jobs: Vec<_> = (0..3)
+                .map(|_| s.spawn(|| model.transcribe(&tone(4), 0, Some(&[1, 2, 3, 4])).unwrap()))
+                .collect();
+            for job in jobs {
+                assert!(job.join().unwrap() == alone);
+            }
+        });
+    }
+
+    #[test]
+    fn long_sound_is_cut_where_it_is_quiet() {
+        let pcm = tone(25);
+        let cut = windows(&pcm, 160_000);
+        assert!(cut.len() >= 3);
+        assert_eq!((cut[0].start, cut[cut.len() - 1].end), (0, pcm.len()));
+        for pair in cut.windows(2) {
+            assert_eq!(pair[0].end, pair[1].start);
+            assert!(pair[0].len() <= 160_000);
+            assert!(pcm[pair[0].end].abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn a_span_is_trimmed_to_its_loud_part() {
+        let power = [0.0, 0.0, 1.0, 0.5, 1.0, 0.0001, 0.0];
+        assert_eq!(loud_part(&power, 0..7), 2..5);
+        assert_eq!(loud_part(&power, 5..99), 5..6);
+        assert_eq!(loud_part(&power, 9..3), 3..3);
+        assert_eq!(loud_part(&[], 0..3), 0..0);
+    }
+
+    #[test]
+    fn a_number_shares_its_time() {
+        assert_eq!(share(&(10..20), (0, 2)), 10..15);
+        assert_eq!(share(&(10..20), (1, 2)), 15..20);
+    }
 }

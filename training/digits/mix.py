@@ -141,7 +141,7 @@ class Mixer:
         elif kind < 0.9:
             x = channel.music(n, r) * 0.02
         else:
-            x = r.normal(0, 10 ** r.uniform(-5, -3), n)
+            x = r.normal(0, 10 ** r.uniform(-5, -3), n) * (r.random() < 0.8)
         return Example(x.astype(np.float32), [], [])
 
     def noise(self, n: int) -> np.ndarray:

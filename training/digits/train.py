@@ -1,6 +1,6 @@
-"""Trains the digits model on shards, on one or two CPU threads, for a given time.
+"""Trains the digits model on shards, on one or more CPU cores, for a given time.
 
-The learning rate is constant, then falls to zero over the last quarter. `last.pt` (with optimiser
+The learning rate is constant, then falls to zero. `last.pt` (with optimiser
 state, to go on from) and `best.pt` (averaged weights, the best on held-out speakers) are replaced
 atomically, so training can be stopped at any moment.
 """
@@ -11,17 +11,20 @@ import argparse
 import copy
 import json
 import random
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
 from mix import read_shard
 from model import EOT, MAX_DIGITS, NOT, SOT, Config, DigitsModel, load, save
 
+FALL_FROM = 0.7  # share of the time after which the learning rate falls
 NO_DIGIT, NO_ORDINAL = 10, MAX_DIGITS
 IGNORE = -100
 Item = tuple[np.ndarray, float, list[int], list | None]
@@ -178,8 +181,119 @@ def measure(model: DigitsModel, items: list[Item]) -> dict[str, float]:
 
 
 def rate(progress: float, step: int) -> float:
-    """Warm-up, constant, then linear to zero over the last quarter of the time."""
-    return min(1.0, (step + 1) / 100) * (1.0 if progress < 0.75 else max(0.0, (1 - progress) / 0.25))
+    """Warm-up, constant, then linear to zero."""
+    return min(1.0, (step + 1) / 100, max(0.0, (1 - progress) / (1 - FALL_FROM)))
+
+
+def share(parameters: list[Tensor], progress: float, workers: int) -> float:
+    """Averages gradients and progress over the workers; every worker must call it."""
+    if workers == 1:
+        return progress
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([g.flatten() for g in grads] + [torch.tensor([progress])])
+    dist.all_reduce(flat)
+    flat /= workers
+    at = 0
+    for p in parameters:
+        p.grad = flat[at : at + p.numel()].view_as(p).clone()
+        at += p.numel()
+    return float(flat[-1])
+
+
+def refresh(pool: dict[str, list[Item]], folder: Path, keep: int) -> list[Item]:
+    """Reads shards that have appeared, forgets the oldest beyond `keep`, returns all examples."""
+    for path in sorted(folder.glob("shard_????.npz")):
+        if path.name not in pool:
+            pool[path.name] = read_shard(path)
+    for name in list(pool)[:-keep]:
+        pool[name] = []
+    everything = [item for items in pool.values() for item in items]
+    if not everything:
+        raise SystemExit(f"no shards in {folder}: run mix.py first")
+    return everything
+
+
+def batches(everything: list[Item], size: int, rng: random.Random) -> list[list[Item]]:
+    """Eight batches of examples of like length, so that little is padded."""
+    chosen = sorted(rng.choices(everything, k=size * 8), key=lambda item: item[0].shape[1])
+    out = [chosen[i : i + size] for i in range(0, len(chosen), size)]
+    rng.shuffle(out)
+    return out
+
+
+def window(items: list[Item], progress: float, rng: random.Random) -> int:
+    """Frames to pad a batch to. The service always pads to the full 1024; a little of that, and
+    more towards the end, is enough and much cheaper."""
+    if rng.random() < (0.04 if progress < FALL_FROM else 0.35):
+        return 1024
+    longest = max(item[0].shape[1] for item in items)
+    return min(1024, -(-longest // 32) * 32 + 64 * rng.randint(0, 1))
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
+    """One worker; worker 0 evaluates, prints and saves."""
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    rng = random.Random(args.seed * 1009 + rank)
+    if args.workers > 1:
+        dist.init_process_group("gloo", init_method=f"file://{args.meet}", rank=rank, world_size=args.workers)
+    model, extra = load(args.resume) if args.resume else (DigitsModel(Config()), {})
+    model.train()
+    parameters = list(model.parameters())
+    hidden = [p for n, p in model.named_parameters() if "blocks" in n and p.ndim == 2]
+    rest = [p for p in parameters if not any(p is q for q in hidden)]
+    muon, adam = Muon(hidden), torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
+    if "muon" in extra:
+        muon.load_state_dict(extra["muon"])
+        adam.load_state_dict(extra["adam"])
+    step = extra.get("step", 0)
+    average = copy.deepcopy(model)
+
+    validation = read_shard(args.validation)
+    pool: dict[str, list[Item]] = {}
+    ready: list[list[Item]] = []
+    running: dict[str, float] = {}
+    best = float("inf")
+    started = evaluated = time.monotonic()
+    progress, refreshed = 0.0, float("-inf")
+    while progress < 1:
+        if time.monotonic() - refreshed > 60:
+            refreshed = time.monotonic()
+            everything = refresh(pool, args.shards, args.keep)
+        for group, peak in ((muon.param_groups[0], 0.02), (adam.param_groups[0], 2e-3)):
+            group["lr"] = args.peak * peak * rate(progress, step)
+        ready = ready or batches(everything, args.batch, rng)
+        items = ready.pop()
+        parts = losses(model, batch(items, window(items, progress, rng), rng))
+        muon.zero_grad()
+        adam.zero_grad()
+        sum(WEIGHT[k] * v for k, v in parts.items()).backward()
+        progress = share(parameters, (time.monotonic() - started) / (60 * args.minutes), args.workers)
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        muon.step()
+        adam.step()
+        model.reserve_dimension()
+        step += 1
+        if rank > 0:
+            continue
+        with torch.no_grad():
+            keep = min(0.997, (step + 1) / (step + 20))
+            for a, p in zip(average.parameters(), parameters):
+                a.lerp_(p, 1 - keep)
+        for k, v in parts.items():
+            running[k] = running.get(k, v.item()) * 0.98 + 0.02 * v.item()
+        minutes = f"{(time.monotonic() - started) / 60:.1f} min"
+        if step % 50 == 0:
+            print(step, minutes, {k: round(v, 3) for k, v in running.items()}, len(everything), flush=True)
+        if time.monotonic() - evaluated > 60 * args.evaluate_every or progress >= 1:
+            evaluated = time.monotonic()
+            save(model, args.out / "last.pt", muon=muon.state_dict(), adam=adam.state_dict(), step=step)
+            figures = measure(average, validation)
+            print(step, minutes, json.dumps(figures), flush=True)
+            score = figures["digit_error"] + 0.1 * (100 - figures["refused"])
+            if score <= best:
+                best = score
+                save(average, args.out / "best.pt", step=step)
 
 
 def main() -> None:
@@ -188,89 +302,22 @@ def main() -> None:
     parser.add_argument("validation", type=Path, help="a shard of held-out speakers")
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=16, help="examples a step of each worker")
+    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--peak", type=float, default=1.0, help="scales the learning rate")
     parser.add_argument("--keep", type=int, default=40, help="newest shards held in memory")
     parser.add_argument("--evaluate-every", type=float, default=5, help="minutes")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    rng = random.Random(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    model = load(args.resume)[0] if args.resume else DigitsModel(Config())
-    model.train()
-    hidden = [p for n, p in model.named_parameters() if "blocks" in n and p.ndim == 2]
-    rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
-    muon, adam = Muon(hidden), torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
-    average = copy.deepcopy(model)
-    step = 0
-    if args.resume:
-        extra = load(args.resume)[1]
-        if "muon" in extra:
-            muon.load_state_dict(extra["muon"])
-            adam.load_state_dict(extra["adam"])
-            step = extra["step"]
-
-    validation = read_shard(args.validation)
-    pool: dict[str, list[Item]] = {}
-    best, ready, running = float("inf"), [], {}
-    started = evaluated = refreshed = time.monotonic()
-    refreshed -= 1e9
-    while (progress := (time.monotonic() - started) / (60 * args.minutes)) < 1:
-        if time.monotonic() - refreshed > 60:
-            refreshed = time.monotonic()
-            for path in sorted(args.shards.glob("shard_????.npz")):
-                if path.name not in pool:
-                    pool[path.name] = read_shard(path)
-            for name in sorted(pool)[: -args.keep]:
-                pool[name] = []
-            everything = [item for items in pool.values() for item in items]
-            if not everything:
-                raise SystemExit(f"no shards in {args.shards}: run mix.py first")
-        for group, peak in ((muon.param_groups[0], 0.02), (adam.param_groups[0], 2e-3)):
-            group["lr"] = peak * rate(progress, step)
-        if not ready:  # items of like length together, so that little is padded
-            chosen = sorted(rng.choices(everything, k=args.batch * 8), key=lambda item: item[0].shape[1])
-            ready = [chosen[i::1][: args.batch] for i in range(0, len(chosen), args.batch)]
-            rng.shuffle(ready)
-        items = ready.pop()
-        frames = -(-max(item[0].shape[1] for item in items) // 32) * 32
-        # The service always pads to the full window; padding cheaply most of the time is enough.
-        u = rng.random()
-        frames = 1024 if u < (0.08 if progress < 0.75 else 0.4) else frames + 64 * rng.randint(0, 2)
-        parts = losses(model, batch(items, min(1024, frames), rng))
-        loss = sum(WEIGHT[k] * v for k, v in parts.items())
-        muon.zero_grad()
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(rest, 1.0)
-        muon.step()
-        adam.step()
-        model.reserve_dimension()
-        step += 1
-        with torch.no_grad():
-            keep = min(0.998, (step + 1) / (step + 20))
-            for a, p in zip(average.parameters(), model.parameters()):
-                a.lerp_(p, 1 - keep)
-        for k, v in parts.items():
-            running[k] = running.get(k, v.item()) * 0.98 + 0.02 * v.item()
-        if step % 50 == 0:
-            print(step, f"{(time.monotonic() - started) / 60:.1f} min", {k: round(v, 3) for k, v in running.items()}, len(everything), flush=True)
-        last = time.monotonic() - started > 60 * args.minutes - 20
-        if time.monotonic() - evaluated > 60 * args.evaluate_every or last:
-            evaluated = time.monotonic()
-            save(model, args.out / "last.pt", muon=muon.state_dict(), adam=adam.state_dict(), step=step)
-            figures = measure(average, validation)
-            print(step, f"{(time.monotonic() - started) / 60:.1f} min", json.dumps(figures), flush=True)
-            score = figures["digit_error"] + 0.1 * (100 - figures["refused"])
-            if score <= best:
-                best = score
-                save(average, args.out / "best.pt", step=step)
-            if last:
-                break
+    with tempfile.TemporaryDirectory() as meet:
+        args.meet = Path(meet) / "workers"
+        if args.workers > 1:
+            torch.multiprocessing.spawn(train, args=(args,), nprocs=args.workers)
+        else:
+            train(0, args)
 
 
 if __name__ == "__main__":
