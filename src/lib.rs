@@ -25,5 +25,12 @@
 //! `infer`, `ring` only in `crypto`, `ffmpeg_the_third` only in `media`, and `opencv` only in
 //! `media`, `liveness` and `infer`. `tests/it/architecture.rs` keeps it so.
 
+pub mod config;
+pub mod crypto;
 pub mod domain;
 pub mod env;
+pub mod identity;
+pub mod infer;
+pub mod store;
+pub mod tlog;
+pub mod token;

@@ -132,7 +132,7 @@ pub struct VoiceTemplate {
 }
 
 /// Everything that is kept of one enrolment.
-#[derive(Clone, PartialEq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
     /// [`TEMPLATE_VERSION`].
