@@ -6,5 +6,6 @@
 
 pub mod digits_score;
 pub mod digits_text;
+mod frames;
 pub mod manifest;
 pub mod whisper;

@@ -21,30 +21,20 @@ use whisper_rs::{
 
 use super::digits_score::{self, DigitModel, ForcedScore, LogProbs};
 use super::digits_text::digits_in_words;
+use super::frames::{HOP, SAMPLE_RATE, frame_power, is_silent, loud_part, padded, share, windows};
 use crate::domain::evidence::{SpokenDigit, Transcript};
 
-/// Samples in a second of every sound in this module.
-pub const SAMPLE_RATE: usize = 16_000;
 /// Longest sound accepted, in seconds.
 pub const MAX_SECONDS: usize = 60;
 
 /// Largest model file read, unpacked.
 const MAX_MODEL_BYTES: u64 = 1 << 30;
-/// whisper.cpp's alignment needs more than seven encoder positions; a second is plenty.
-const MIN_SAMPLES: usize = SAMPLE_RATE;
-const HOP: usize = SAMPLE_RATE / 100;
 /// Two spectrogram frames make one encoder position of 20 ms.
 const SAMPLES_PER_POSITION: usize = 2 * HOP;
 /// Idle states kept; each holds the attention caches of one transcription.
 const MAX_IDLE_STATES: usize = 4;
 /// More digits than this in one window are a model running wild.
 const MAX_TOKENS: i32 = 24;
-/// Power of the loudest 10 ms below which nobody is speaking: −70 dB of full scale. Spectrograms
-/// are normalised to their loudest part, so a model would look for words in the faintest hiss.
-const SILENCE: f32 = 1e-7;
-/// A digit's span is where its sound is within this of its loudest moment.
-const SPAN_FLOOR: f32 = 0.003; // −25 dB in power
-
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum WhisperError {
@@ -260,7 +250,7 @@ impl WhisperModel {
             let Some(digit) = tokens.iter().position(|id| *id == token.id) else { continue };
             let span = token.end_frame.map(|end| loud_part(&power, from..end));
             from = token.end_frame.unwrap_or(from);
-            digits.push(spoken(digit as u8, span, start_ms, token.p));
+            digits.push(spoken(digit as u8, span.as_ref(), start_ms, token.p));
         }
         let start = self.decoder(state, tokens).next(&[])?;
         Ok((digits, 1.0 - start[digits_score::END].exp()))
@@ -297,7 +287,7 @@ impl WhisperModel {
                     .zip(number.last().and_then(|w| w.span.clone()))
                     .map(|(a, b)| share(&loud_part(&power, a.start..b.end), d.place));
                 let p = number.iter().map(|w| w.p).fold(1.0, f32::min);
-                spoken(d.digit, span, start_ms, p)
+                spoken(d.digit, span.as_ref(), start_ms, p)
             })
             .collect();
         let silent = state.get_segment(0).map_or(1.0, |s| s.no_speech_probability());
@@ -503,68 +493,12 @@ fn check_expected(expected: &[u8]) -> Result<&[u8], WhisperError> {
     }
 }
 
-fn padded(pcm: &[f32]) -> Vec<f32> {
-    let mut sound = pcm.to_vec();
-    sound.resize(sound.len().max(MIN_SAMPLES), 0.0);
-    sound
-}
-
-/// Cuts sound into stretches of at most `longest` samples, at the quietest 50 ms of each stretch's
-/// last third.
-fn windows(pcm: &[f32], longest: usize) -> Vec<Range<usize>> {
-    let mut out = Vec::new();
-    let mut start = 0;
-    while pcm.len() - start > longest {
-        let power = frame_power(&pcm[start..start + longest]);
-        let first = power.len() * 2 / 3;
-        let quietest = power[first..]
-            .windows(5)
-            .enumerate()
-            .min_by(|(_, a), (_, b)| a.iter().sum::<f32>().total_cmp(&b.iter().sum()))
-            .map_or(power.len(), |(i, _)| first + i + 2);
-        let end = start + (quietest * HOP).max(HOP);
-        out.push(start..end);
-        start = end;
-    }
-    out.push(start..pcm.len());
-    out
-}
-
-fn is_silent(pcm: &[f32]) -> bool {
-    frame_power(pcm).into_iter().all(|p| p < SILENCE)
-}
-
-/// Mean power of every 10 ms.
-fn frame_power(pcm: &[f32]) -> Vec<f32> {
-    pcm.chunks(HOP).map(|c| c.iter().map(|s| s * s).sum::<f32>() / c.len() as f32).collect()
-}
-
-/// The part of `frames` from its first to its last loud frame.
-fn loud_part(power: &[f32], frames: Range<usize>) -> Range<usize> {
-    let end = frames.end.min(power.len());
-    let start = frames.start.min(end);
-    let part = &power[start..end];
-    let floor = part.iter().copied().fold(0.0, f32::max) * SPAN_FLOOR;
-    let loud = |p: &f32| *p > floor;
-    match (part.iter().position(loud), part.iter().rposition(loud)) {
-        (Some(a), Some(b)) => start + a..start + b + 1,
-        _ => start..end,
-    }
-}
-
-/// The `place.0`-th of `place.1` equal parts of `frames`: a number's digits share its time.
-fn share(frames: &Range<usize>, place: (usize, usize)) -> Range<usize> {
-    let (i, n) = (place.0, place.1.max(1));
-    let at = |k: usize| frames.start + frames.len() * k / n;
-    at(i)..at(i + 1)
-}
-
-fn spoken(digit: u8, frames: Option<Range<usize>>, start_ms: i64, confidence: f32) -> SpokenDigit {
+fn spoken(digit: u8, frames: Option<&Range<usize>>, start_ms: i64, confidence: f32) -> SpokenDigit {
     let at = |frame: usize| start_ms + samples_to_ms(frame * HOP);
     SpokenDigit {
         digit,
-        start_ms: frames.as_ref().map(|f| at(f.start)),
-        end_ms: frames.as_ref().map(|f| at(f.end)),
+        start_ms: frames.map(|f| at(f.start)),
+        end_ms: frames.map(|f| at(f.end)),
         confidence,
     }
 }
@@ -676,33 +610,5 @@ mod tests {
                 assert!(job.join().unwrap() == alone);
             }
         });
-    }
-
-    #[test]
-    fn long_sound_is_cut_where_it_is_quiet() {
-        let pcm = tone(25);
-        let cut = windows(&pcm, 160_000);
-        assert!(cut.len() >= 3);
-        assert_eq!((cut[0].start, cut[cut.len() - 1].end), (0, pcm.len()));
-        for pair in cut.windows(2) {
-            assert_eq!(pair[0].end, pair[1].start);
-            assert!(pair[0].len() <= 160_000);
-            assert!(pcm[pair[0].end].abs() < 0.02);
-        }
-    }
-
-    #[test]
-    fn a_span_is_trimmed_to_its_loud_part() {
-        let power = [0.0, 0.0, 1.0, 0.5, 1.0, 0.0001, 0.0];
-        assert_eq!(loud_part(&power, 0..7), 2..5);
-        assert_eq!(loud_part(&power, 5..99), 5..6);
-        assert_eq!(loud_part(&power, 9..3), 3..3);
-        assert_eq!(loud_part(&[], 0..3), 0..0);
-    }
-
-    #[test]
-    fn a_number_shares_its_time() {
-        assert_eq!(share(&(10..20), (0, 2)), 10..15);
-        assert_eq!(share(&(10..20), (1, 2)), 15..20);
     }
 }

@@ -66,8 +66,9 @@ FAMILY_WEIGHT = {"fsdd": 0.36, "gsc": 0.18, "an4": 0.5, "synthetic": 0.46}
 class Mixer:
     """Draws examples from a bank."""
 
-    def __init__(self, bank: Bank, seed: int, longest: int = 8) -> None:
+    def __init__(self, bank: Bank, seed: int, longest: int = 8, severity: float = 1.0) -> None:
         self.bank, self.rng, self.longest = bank, np.random.default_rng(seed), longest
+        self.severity = severity
         self.families = list(bank.voices)
         weight = np.array([FAMILY_WEIGHT.get(f, 0.2) for f in self.families])
         self.weight = weight / weight.sum()
@@ -207,40 +208,42 @@ class Mixer:
         return Example(self.transmit(x, len(e.x)), e.digits, spans)
 
     def transmit(self, x: np.ndarray, speech: int) -> np.ndarray:
-        """Room, microphone, noise, band, clipping and level."""
+        """Room, microphone, noise, band, clipping and level, each with its chance."""
         r, n = self.rng, len(x)
+
+        def chance(p: float) -> bool:
+            return r.random() < p * self.severity
+
         size = next_fast_len(n + 8000, real=True)
         hz = np.fft.rfftfreq(size, 1 / RATE)
         z = np.fft.rfft(x, size)
-        if r.random() < 0.45:
+        if chance(0.45):
             z = channel.room(z, size, r, r.uniform(0.1, 0.8), r.uniform(-2, 14))
-        if r.random() < 0.6:
+        if chance(0.6):
             z = channel.equalise(z, hz, r)
-        low = r.uniform(60, 350) if r.random() < 0.4 else 20.0
-        u = r.random()
-        high = r.uniform(3300, 4000) if u < 0.3 else r.uniform(4000, 7500) if u < 0.45 else 8000.0
+        low = r.uniform(60, 350) if chance(0.4) else 20.0
+        high = r.uniform(3300, 4000) if chance(0.3) else r.uniform(4000, 7500) if chance(0.2) else 8000.0
         noise_after_band = r.random() < 0.5
         if noise_after_band:
             z = channel.band(z, hz, low, high)
         y = np.fft.irfft(z, size)[:n]
         rms = float(np.sqrt((y**2).sum() / max(speech, 1))) + 1e-6
-        if r.random() < 0.8:
+        if chance(0.8):
             y = y + channel.scale_to_snr(self.noise(n), rms, r.uniform(4, 35))
         y = y + r.normal(0, 10 ** (-r.uniform(60, 95) / 20), n)
         if not noise_after_band:
             y = np.fft.irfft(channel.band(np.fft.rfft(y, size), hz, low, high), size)[:n]
         y = y / (np.abs(y).max() + 1e-9)
-        u = r.random()
-        if u < 0.08:
+        if chance(0.08):
             y = np.clip(y * r.uniform(1.2, 3), -1, 1)
-        elif u < 0.16:
+        elif chance(0.08):
             y = channel.mu_law(y)
         return (y * 10 ** (-r.uniform(0, 30) / 20)).astype(np.float32)
 
 
-def shard(bank: Bank, seed: int, count: int, longest: int, coded: float = 0.25) -> list[Example]:
-    """`count` examples, a share of them through a real codec."""
-    mixer = Mixer(bank, seed, longest)
+def shard(bank: Bank, seed: int, count: int, longest: int, severity: float) -> list[Example]:
+    """`count` examples, up to a quarter of them through a real codec."""
+    mixer, coded = Mixer(bank, seed, longest, severity), 0.25 * severity
     examples = [mixer.draw() for _ in range(count)]
     for name, (_, _, rates) in channel.CODECS.items():
         chosen = mixer.rng.permutation(count)[: int(count * coded / len(channel.CODECS))]
@@ -285,6 +288,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--size", type=int, default=500)
     parser.add_argument("--longest", type=int, default=8, help="digits in a joined string")
+    parser.add_argument("--severity", type=float, default=1.0, help="scales the chance of every degradation")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
 
@@ -299,7 +303,7 @@ def main() -> None:
     for number in range(args.first, args.first + args.count):
         started = time.monotonic()
         path = args.out / f"shard_{number:04d}.npz"
-        write_shard(path, shard(bank, args.seed * 100_003 + number, args.size, args.longest))
+        write_shard(path, shard(bank, args.seed * 100_003 + number, args.size, args.longest, args.severity))
         print(f"{path.name} {time.monotonic() - started:.0f} s", flush=True)
 
 

@@ -86,7 +86,7 @@ def batch(items: list[Item], frames: int, rng: random.Random | None) -> dict[str
         targets[i, 1 + len(digits)] = EOT
         if rng is not None:  # a wrong prefix must not derail the digits that follow
             for k in range(len(digits)):
-                if rng.random() < 0.12:
+                if rng.random() < 0.08:
                     tokens[i, 2 + k] = rng.randrange(10)
         if spans is None:
             frame_digit[i] = frame_ordinal[i] = IGNORE
@@ -108,7 +108,7 @@ def distort(mel: Tensor, rng: random.Random) -> Tensor:
         low = at.long()
         part = (at - low)[:, None]
         mel = mel[low] * (1 - part) + mel[low + 1] * part
-    if rng.random() < 0.6:
+    if rng.random() < 0.3:
         mel = mel.clone()
         mean = mel.mean()
         for _ in range(rng.randint(0, 2)):
