@@ -216,9 +216,13 @@ mod tests {
     #[test]
     fn each_cause_has_its_error() {
         let bytes = sign(&key(), &PROFILE, b"hello".to_vec()).unwrap();
-        let err = |bytes: &[u8], profile: Profile<'_>| verify(bytes, &profile, &keys()).unwrap_err();
+        let err =
+            |bytes: &[u8], profile: Profile<'_>| verify(bytes, &profile, &keys()).unwrap_err();
 
-        assert_eq!(verify(&bytes, &PROFILE, &KeySet::default()), Err(Error::UnknownKey(key().id())));
+        assert_eq!(
+            verify(&bytes, &PROFILE, &KeySet::default()),
+            Err(Error::UnknownKey(key().id()))
+        );
         assert_eq!(err(&bytes, Profile { external_aad: b"", ..PROFILE }), Error::BadSignature);
         assert_eq!(
             err(&bytes, Profile { typ: "x/y", ..PROFILE }),
@@ -251,12 +255,17 @@ mod tests {
             err(&custom(good_header().build(), alg), PROFILE),
             Error::Unprotected("1".into())
         );
-        assert!(verify(
-            &custom(good_header().build(), HeaderBuilder::new().value(RECEIPTS, Value::Null).build()),
-            &PROFILE,
-            &keys()
-        )
-        .is_ok());
+        assert!(
+            verify(
+                &custom(
+                    good_header().build(),
+                    HeaderBuilder::new().value(RECEIPTS, Value::Null).build()
+                ),
+                &PROFILE,
+                &keys()
+            )
+            .is_ok()
+        );
         assert!(Header::default().to_vec().is_ok());
     }
 

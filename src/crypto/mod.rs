@@ -39,7 +39,9 @@ pub enum Error {
         why: &'static str,
     },
     /// The sealed value was made by a later version of this program, or is not a sealed value.
-    #[error("unknown sealed-value format {0:#04x}; it needs a later version, or is not sealed data")]
+    #[error(
+        "unknown sealed-value format {0:#04x}; it needs a later version, or is not sealed data"
+    )]
     UnknownFormat(u8),
     /// The sealed value is cut short.
     #[error("sealed value is too short to be whole")]
