@@ -2,4 +2,7 @@
 //!
 //! - [`manifest`]: every model with its source, hash, licence and adapter parameters.
 
+pub mod digits_score;
+pub mod digits_text;
 pub mod manifest;
+pub mod whisper;
