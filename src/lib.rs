@@ -26,7 +26,11 @@
 //! `media`, `liveness` and `infer`. `tests/it/architecture.rs` keeps it so.
 
 pub mod config;
+pub mod crypto;
 pub mod domain;
 pub mod env;
 pub mod identity;
 pub mod infer;
+pub mod store;
+pub mod tlog;
+pub mod token;

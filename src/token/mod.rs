@@ -1,0 +1,153 @@
+//! The conditioning token: what a generator receives when a person's consent allows a use.
+//!
+//! A CBOR Web Token (RFC 8392) in a `COSE_Sign1` signed with Ed25519. It says who may do what with
+//! whose likeness until when, and carries the identity: raw embedding vectors per pose with their
+//! norms, keypoints and quality, and the voice where the consent includes it. `docs/token.md` and
+//! `docs/token.cddl` describe the format; `tests/vectors/token/` holds examples.
+//!
+//! ```
+//! # use cameo::{crypto::*, env::*, token};
+//! # fn demo(key: &SigningKey, claims: &token::Claims, keys: &KeySet, now: Millis) -> Result<(), token::Error> {
+//! let bytes = token::issue(key, claims)?;
+//! let expect = token::Expectations::new("https://cameo.example", "gen_1", now);
+//! let verified = token::verify(&bytes, keys, &expect)?;
+//! assert_eq!(verified.claims.use_id, claims.use_id);
+//! # Ok(()) }
+//! ```
+
+mod claims;
+mod codec;
+
+use std::time::Duration;
+
+pub use claims::{Claims, FaceEmbedding, Identity, Model, Payload, TokenId, VoiceEmbedding};
+
+use crate::crypto::cose::{self, Profile};
+use crate::crypto::{KeyId, KeySet, SigningKey};
+use crate::env::Millis;
+
+/// The token's `typ` header.
+pub const TYPE: &str = "application/cameo-conditioning+cwt";
+/// The version of the claims set that this code writes and reads.
+pub const VERSION: u64 = 1;
+/// The largest token, in bytes.
+pub const MAX_LEN: usize = 1 << 20;
+/// The longest a token may live.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// The clock difference that a verifier forgives unless told otherwise.
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+
+/// Why a token was not issued or not accepted. No variant carries biometric data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The envelope or its signature is not acceptable.
+    #[error(transparent)]
+    Envelope(#[from] cose::Error),
+    /// The claims set is not deterministic CBOR.
+    #[error("claims: {0}")]
+    Encoding(#[from] crate::crypto::cbor::Error),
+    /// The claims set has another version.
+    #[error("the token has version {0}; this verifier reads version {VERSION}")]
+    UnknownVersion(u64),
+    /// The payload is of a kind that this verifier can't read, for instance a sealed one.
+    #[error("the token's payload is of kind {0}, which this verifier does not read")]
+    UnknownPayload(u64),
+    /// A claim that must be there is not.
+    #[error("the claim {0} is missing")]
+    MissingClaim(&'static str),
+    /// A claim has a wrong type or a value out of bounds.
+    #[error("the claim {claim} is invalid: {why}")]
+    InvalidClaim {
+        /// The claim's name.
+        claim: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Another service issued the token.
+    #[error("the token was issued by another issuer than expected")]
+    WrongIssuer,
+    /// The token is meant for another generator.
+    #[error("the token is meant for another audience")]
+    WrongAudience,
+    /// Its time has not come.
+    #[error("the token is not valid before {0} (seconds since 1970)")]
+    NotYetValid(i64),
+    /// Its time is over.
+    #[error("the token expired at {0} (seconds since 1970)")]
+    Expired(i64),
+    /// It claims to be issued in the future.
+    #[error("the token claims to be issued at {0} (seconds since 1970), which is in the future")]
+    IssuedInFuture(i64),
+}
+
+/// What a verifier knows beforehand.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectations<'a> {
+    /// The issuer it trusts: `iss`.
+    pub issuer: &'a str,
+    /// Its own name at that issuer: `aud`.
+    pub audience: &'a str,
+    /// The time.
+    pub now: Millis,
+    /// How far the two clocks may differ.
+    pub leeway: Duration,
+}
+
+impl<'a> Expectations<'a> {
+    /// These, with [`DEFAULT_LEEWAY`].
+    pub fn new(issuer: &'a str, audience: &'a str, now: Millis) -> Self {
+        Self { issuer, audience, now, leeway: DEFAULT_LEEWAY }
+    }
+}
+
+/// A token that holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// The key that signed it.
+    pub key_id: KeyId,
+    /// What it says.
+    pub claims: Claims,
+}
+
+/// Signs `claims` into a token.
+///
+/// # Errors
+/// [`Error::InvalidClaim`] for claims that [`verify`] would refuse; [`Error::Envelope`] for a
+/// token above [`MAX_LEN`].
+pub fn issue(key: &SigningKey, claims: &Claims) -> Result<Vec<u8>, Error> {
+    claims.validate()?;
+    Ok(cose::sign(key, &PROFILE, codec::encode(claims))?)
+}
+
+/// Checks a token's signature, its form and its claims.
+///
+/// # Errors
+/// One variant of [`Error`] for each cause. The signature is checked first, so every other answer
+/// is about what the issuer really said.
+pub fn verify(bytes: &[u8], keys: &KeySet, expect: &Expectations<'_>) -> Result<Verified, Error> {
+    let message = cose::verify(bytes, &PROFILE, keys)?;
+    let claims = codec::decode(&message.payload)?;
+    claims.validate()?;
+    if claims.issuer != expect.issuer {
+        return Err(Error::WrongIssuer);
+    }
+    if claims.audience != expect.audience {
+        return Err(Error::WrongAudience);
+    }
+    let earliest = expect.now.minus(expect.leeway).seconds();
+    let latest = expect.now.plus(expect.leeway).seconds();
+    if claims.issued_at > latest {
+        return Err(Error::IssuedInFuture(claims.issued_at));
+    }
+    if claims.not_before > latest {
+        return Err(Error::NotYetValid(claims.not_before));
+    }
+    if claims.expires_at <= earliest {
+        return Err(Error::Expired(claims.expires_at));
+    }
+    Ok(Verified { key_id: message.key_id, claims })
+}
+
+const PROFILE: Profile<'_> =
+    Profile { typ: TYPE, content_type: None, external_aad: b"", max_len: MAX_LEN };
