@@ -30,3 +30,4 @@ pub mod domain;
 pub mod env;
 pub mod identity;
 pub mod infer;
+pub mod media;

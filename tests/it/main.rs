@@ -1,1 +1,4 @@
+//! One integration binary; a module per room.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod media;
