@@ -32,6 +32,7 @@ pub mod env;
 pub mod identity;
 pub mod infer;
 pub mod liveness;
+pub mod media;
 pub mod store;
 pub mod tlog;
 pub mod token;

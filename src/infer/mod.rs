@@ -26,6 +26,7 @@ pub mod digits_text;
 pub mod embedding;
 mod error;
 pub mod facemesh;
+mod frames;
 pub mod geometry;
 pub mod manifest;
 pub mod picture;

@@ -3,3 +3,7 @@
 mod crypto;
 mod tlog;
 mod token;
+//! One integration binary; a module per room.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod media;
