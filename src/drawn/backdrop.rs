@@ -12,7 +12,10 @@ pub(super) fn room(width: usize, height: usize, wall: Rgb, grain: &Grain) -> Vec
         let y = row as f32 / height as f32;
         for column in 0..width {
             let x = (column as f32 / width as f32 - 0.5) * aspect;
-            out.extend(at(x, y, wall, grain).map(|v| ((v * 255.0) as u8).clamp(*LEVELS.start(), *LEVELS.end())));
+            out.extend(
+                at(x, y, wall, grain)
+                    .map(|v| ((v * 255.0) as u8).clamp(*LEVELS.start(), *LEVELS.end())),
+            );
         }
     }
     out
@@ -20,7 +23,8 @@ pub(super) fn room(width: usize, height: usize, wall: Rgb, grain: &Grain) -> Vec
 
 /// The room's colour at `x` (0 in the middle, in picture heights) and `y` (0 at the top).
 fn at(x: f32, y: f32, wall: Rgb, grain: &Grain) -> Rgb {
-    let light = 0.86 - 0.22 * x - 0.14 * y + 0.02 * grain.smooth(x * 3.0, y * 3.0 + 8.0)
+    let light = 0.86 - 0.22 * x - 0.14 * y
+        + 0.02 * grain.smooth(x * 3.0, y * 3.0 + 8.0)
         + 0.012 * grain.smooth(x * 40.0, y * 40.0);
     let mut c = wall.map(|v| v * light);
     // A window on the left, a picture on the right, a shelf with books below it.

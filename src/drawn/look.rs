@@ -14,6 +14,8 @@ pub type Rgb = [f32; 3];
 pub struct Look {
     /// The look's name, as `--look` takes it.
     pub name: String,
+    /// espeak-ng's name of the voice, such as `en-us` or `en-us+f3`.
+    pub voice: String,
     /// Bone and flesh.
     pub shape: Shape,
     /// Colours.
@@ -122,12 +124,17 @@ impl Look {
     /// # Errors
     /// [`Error::BadLook`] names the field that is missing, unknown or out of range.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
-        let look: Self = toml::from_str(text).map_err(|e| Error::BadLook(e.message().to_owned()))?;
+        let look: Self =
+            toml::from_str(text).map_err(|e| Error::BadLook(e.message().to_owned()))?;
         look.check()?;
         Ok(look)
     }
 
     fn check(&self) -> Result<(), Error> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+-_".contains(c);
+        if self.voice.is_empty() || self.voice.starts_with('-') || !self.voice.chars().all(plain) {
+            return Err(Error::BadLook("voice must be a name such as en-us+f3".to_owned()));
+        }
         let (s, h, c) = (&self.shape, &self.hair, &self.colour);
         let ranges = [
             ("shape.jaw_width", s.jaw_width, 0.45, 0.75),

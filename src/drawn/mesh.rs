@@ -54,11 +54,7 @@ pub(super) fn head(look: &Look, grain: &Grain) -> Mesh {
         let start = vertices.len();
         for sector in 0..=half {
             let azimuth = PI * sector as f32 / half as f32 - PI / 2.0;
-            let way = v3(
-                polar.sin() * azimuth.cos(),
-                polar.sin() * azimuth.sin(),
-                polar.cos(),
-            );
+            let way = v3(polar.sin() * azimuth.cos(), polar.sin() * azimuth.sin(), polar.cos());
             vertices.push(head_vertex(look, way));
         }
         for sector in 1..half {
@@ -72,7 +68,8 @@ pub(super) fn head(look: &Look, grain: &Grain) -> Mesh {
             v.hair = head::hair_edge(look, v.skin);
             let thickness = head::hair_thickness(look, v.skin, v.hair);
             v.place = v.skin + (v.skin - CENTRE).unit() * thickness;
-            v.mottle = grain.smooth(v.skin.x * 5.0 + 31.0, (v.skin.y + v.skin.z * 0.7) * 5.0 + 17.0);
+            v.mottle =
+                grain.smooth(v.skin.x * 5.0 + 31.0, (v.skin.y + v.skin.z * 0.7) * 5.0 + 17.0);
         }
     }
     let mut mesh = Mesh { vertices, triangles: grid.triangles() };
@@ -197,11 +194,7 @@ mod tests {
         let look = Look::named("amber").unwrap();
         let grain = Grain::new(1);
         let mesh = head(&look, &grain);
-        let outward = mesh
-            .vertices
-            .iter()
-            .filter(|v| v.normal.dot(v.place - CENTRE) > 0.0)
-            .count();
+        let outward = mesh.vertices.iter().filter(|v| v.normal.dot(v.place - CENTRE) > 0.0).count();
         assert!(outward * 100 > mesh.vertices.len() * 97, "{outward} of {}", mesh.vertices.len());
         let body = body(&grain);
         let axis = |v: &Vertex| v3(v.place.x, 0.0, v.place.z + 0.2);

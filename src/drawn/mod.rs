@@ -1,16 +1,33 @@
-//! A computer-drawn head (draft docs).
+//! A computer-drawn head that answers a challenge, as a source of captures whose truth is known.
+//!
+//! Used by the demo (a machine without a camera still shows the whole story) and by tests. No
+//! photograph of a person is involved: an implicit surface is sampled into a mesh once per
+//! [`Look`], posed and painted frame by frame ([`Stage`]), made to speak with espeak-ng and
+//! encoded with the `ffmpeg` program ([`record`]). For a given seed the frames, the sound and the
+//! [`GroundTruth`] are the same every time.
+//!
+//! Detectors and the face mesh accept the head and measure what the truth says. It is no living
+//! person, yet it is no recapture from a screen or a print either: to an anti-spoof model, which
+//! looks for those, it is a file injected in place of a camera, and models differ on it. Different
+//! looks stay close for a face embedding, so "another person" is better tested with real faces.
+
 mod backdrop;
 mod bytes;
+mod capture;
 mod head;
 mod look;
 mod mesh;
 mod noise;
 mod paint;
 mod raster;
+mod script;
+mod speech;
 mod stage;
 mod vec3;
 
+pub use capture::{Codec, FrameTruth, GroundTruth, Settings, Trick, record};
 pub use look::{Colour, Hair, Look, Rgb, Shape};
+pub use script::{MadeMotion, Pace, Script, SpokenDigit};
 pub use stage::{Figure, Placement, Stage};
 
 use serde::{Deserialize, Serialize};
@@ -49,11 +66,44 @@ pub enum Error {
     #[error("the look can't be drawn: {0}")]
     BadLook(String),
     /// The picture's size is out of range.
-    #[error("a picture of {width} x {height} can't be drawn: both sides must be even and lie in 64..=1920")]
+    #[error(
+        "a picture of {width} x {height} can't be drawn: both sides must be even and lie in 64..=1920"
+    )]
     BadSize {
         /// Pixels.
         width: u32,
         /// Pixels.
         height: u32,
     },
+    /// The frame rate is out of range.
+    #[error("{0} frames a second can't be drawn: choose 1 to 120")]
+    BadRate(f64),
+    /// The script takes too long.
+    #[error("the script takes longer than {limit_ms} ms: give it fewer digits or shorter pauses")]
+    TooLong {
+        /// The limit.
+        limit_ms: u32,
+    },
+    /// A program that is needed isn't installed.
+    #[error("{0} is not installed or not on the PATH: install the package {0}")]
+    ToolMissing(&'static str),
+    /// The digits couldn't be spoken.
+    #[error("the digits could not be spoken: {0}")]
+    Speech(String),
+    /// ffmpeg refused or failed.
+    #[error("ffmpeg could not encode the capture: {0}")]
+    Encoding(String),
+    /// A file or pipe failed.
+    #[error("drawing a capture failed")]
+    Io(#[source] std::io::Error),
+}
+
+impl Error {
+    /// Why the program `tool` could not be started.
+    fn tool(tool: &'static str, e: &std::io::Error) -> Self {
+        match e.kind() {
+            std::io::ErrorKind::NotFound => Self::ToolMissing(tool),
+            kind => Self::Io(kind.into()),
+        }
+    }
 }

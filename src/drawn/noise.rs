@@ -63,8 +63,9 @@ impl Grain {
         let mut state = frame.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
         for line in pixels.chunks_mut(row) {
             // A fresh place in the table for each row (an LCG step is random enough for that).
-            state =
-                state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let mut from = (state >> 40) as usize % (SENSOR - PIECE);
             for piece in line.chunks_mut(PIECE) {
                 bytes::add(piece, &self.sensor[from..]);

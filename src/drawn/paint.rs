@@ -119,8 +119,8 @@ impl<'a> Paint<'a> {
         }
         let ax = p.x.abs();
         let red = multiply(c, v3(1.0, 0.74, 0.70));
-        c = blend(c, red, 0.55 * spot(ax - 0.40, p.y - 0.27, 0.24, 0.17));
-        c = blend(c, red, 0.45 * spot(p.x, p.y - (EYE_Y + shape.nose_length), 0.14, 0.11));
+        c = blend(c, red, 0.42 * spot(ax - 0.40, p.y - 0.27, 0.24, 0.17));
+        c = blend(c, red, 0.35 * spot(p.x, p.y - (EYE_Y + shape.nose_length), 0.14, 0.11));
         c = blend(c, red, 0.25 * spot(p.x, p.y - 0.95, 0.20, 0.10));
         let beard = self.look.hair.beard;
         if beard > 0.0 {
@@ -151,11 +151,16 @@ impl<'a> Paint<'a> {
         }
         let arch = 0.050 * (1.0 - ((along - 0.62) / 0.62).powi(2));
         let middle = EYE_Y - shape.brow_height - arch + 0.012;
-        let half = shape.brow_thickness * smoothstep(-0.05, 0.2, along) * mix(1.15, 0.35, along.clamp(0.0, 1.0));
-        let hairs = self.grain.smooth(p.x * 55.0 - p.y.signum() * 3.0, p.y * 38.0 + p.x.abs() * 50.0);
+        let half = shape.brow_thickness
+            * smoothstep(-0.05, 0.2, along)
+            * mix(1.15, 0.35, along.clamp(0.0, 1.0));
+        let hairs =
+            self.grain.smooth(p.x * 55.0 - p.y.signum() * 3.0, p.y * 38.0 + p.x.abs() * 50.0);
         let soft = 0.010 + self.edge;
         let across = (p.y - middle).abs() - half * (1.0 + 0.25 * hairs);
-        let cover = smoothstep(soft, -soft, across) * smoothstep(1.04, 0.90, along) * smoothstep(-0.05, 0.06, along);
+        let cover = smoothstep(soft, -soft, across)
+            * smoothstep(1.04, 0.90, along)
+            * smoothstep(-0.05, 0.06, along);
         blend(c, colour(self.look.colour.brows), 0.88 * cover)
     }
 
@@ -227,13 +232,20 @@ impl<'a> Paint<'a> {
 
         // Eyelid skin: a shade darker, a crease above, lashes at its rim.
         let socket = spot(ex, ey, w * 1.5, h * 2.6);
-        let mut c = blend(c, multiply(c, v3(0.86, 0.78, 0.76)), 0.55 * socket);
+        let mut c = blend(
+            c,
+            multiply(c, v3(0.86, 0.78, 0.76)),
+            0.55 * socket * (1.0 - 0.35 * self.state.blink),
+        );
         let crease_y = top_open - 0.034 - 0.020 * bow + 0.016 * self.state.blink;
         let crease = smoothstep(0.014 + e, 0.0, (ey - crease_y).abs()) * near;
-        c = blend(c, multiply(c, v3(0.58, 0.48, 0.45)), 0.60 * crease);
+        let stretched = 1.0 - 0.7 * self.state.blink;
+        c = blend(c, multiply(c, v3(0.58, 0.48, 0.45)), 0.60 * crease * stretched);
 
         // The eye itself.
-        let open = smoothstep(-e, e, ey - top) * smoothstep(e, -e, ey - bottom) * smoothstep(1.01, 0.97, x.abs());
+        let open = smoothstep(-e, e, ey - top)
+            * smoothstep(e, -e, ey - bottom)
+            * smoothstep(1.01, 0.97, x.abs());
         if open > 0.0 {
             c = blend(c, self.eyeball(s, side, ex, ey, top), open);
         }
@@ -255,7 +267,11 @@ impl<'a> Paint<'a> {
         let iris = colour(self.look.colour.iris);
         let spokes = self.grain.smooth(gy.atan2(gx) * 9.0 + 20.0, r * 30.0);
         let mut c = v3(0.93, 0.92, 0.90);
-        c = blend(c, v3(0.88, 0.72, 0.68), 0.5 * smoothstep(0.75, 1.1, ex.abs() / self.look.shape.eye_width));
+        c = blend(
+            c,
+            v3(0.88, 0.72, 0.68),
+            0.5 * smoothstep(0.75, 1.1, ex.abs() / self.look.shape.eye_width),
+        );
         let ring = mix(1.25, 0.45, smoothstep(radius * 0.55, radius, r)) + 0.12 * spokes;
         c = blend(c, iris * ring, smoothstep(radius + e, radius - e, r));
         c = blend(c, v3(0.03, 0.03, 0.03), smoothstep(0.031 + e, 0.031 - e, r));
@@ -269,14 +285,16 @@ impl<'a> Paint<'a> {
     /// Unevenness of the hair's edge.
     fn fringe(&self, s: &Surfel) -> f32 {
         let p = s.skin;
-        0.022 * self.grain.smooth(p.x * 26.0, p.y * 5.0 + p.z * 20.0)
+        let uneven = mix(0.006, 0.022, smoothstep(0.25, 0.55, p.z));
+        uneven * self.grain.smooth(p.x * 26.0, p.y * 5.0 + p.z * 20.0)
     }
 
     fn hair(&self, s: &Surfel) -> Vec3 {
         let (p, base) = (s.skin, colour(self.look.colour.hair));
         // Strands run away from the parting on top and down at the sides.
         let off = p.x - self.look.hair.parting;
-        let across = p.z * 9.0 + off.signum() * p.y * 2.0 + 2.5 * self.grain.smooth(off * 3.0, p.y * 3.0);
+        let across =
+            p.z * 9.0 + off.signum() * p.y * 2.0 + 2.5 * self.grain.smooth(off * 3.0, p.y * 3.0);
         let fine = self.grain.smooth(across * 6.0, off * 1.5 + p.y * 1.2);
         let coarse = self.grain.smooth(across * 1.6 + 40.0, off + p.y);
         let strand = 1.0 + 0.20 * fine + 0.22 * coarse;

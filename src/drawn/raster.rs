@@ -114,7 +114,8 @@ impl Raster {
         }
         // Pixel centres inside the bounding box; a negative corner saturates to 0.
         let low = |i: usize| (a[i].min(b[i]).min(c[i]).max(0.0) + 0.999_9) as usize;
-        let end = |i: usize, side: usize| ((a[i].max(b[i]).max(c[i]).max(-1.0) + 1.0) as usize).min(side);
+        let end =
+            |i: usize, side: usize| ((a[i].max(b[i]).max(c[i]).max(-1.0) + 1.0) as usize).min(side);
         let (left, right) = (low(0), end(0, self.width));
         let (top, bottom) = (low(1), end(1, self.height));
         if left >= right || top >= bottom {

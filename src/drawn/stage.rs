@@ -83,7 +83,7 @@ impl Stage {
     /// # Errors
     /// [`Error::BadSize`] unless both sides are even and lie in 64..=1920.
     pub fn new(width: u32, height: u32, look: &Look, seed: u64) -> Result<Self, Error> {
-        let fits = |side: u32| SIDES.contains(&side) && side % 2 == 0;
+        let fits = |side: u32| SIDES.contains(&side) && side.is_multiple_of(2);
         if !fits(width) || !fits(height) {
             return Err(Error::BadSize { width, height });
         }

@@ -21,11 +21,7 @@ impl Vec3 {
     }
 
     pub(super) fn cross(self, o: Self) -> Self {
-        v3(
-            self.y * o.z - self.z * o.y,
-            self.z * o.x - self.x * o.z,
-            self.x * o.y - self.y * o.x,
-        )
+        v3(self.y * o.z - self.z * o.y, self.z * o.x - self.x * o.z, self.x * o.y - self.y * o.x)
     }
 
     pub(super) fn length(self) -> f32 {

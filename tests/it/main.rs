@@ -1,1 +1,3 @@
+//! The integration tests: one binary, a file or folder per room.
 
+mod drawn;
