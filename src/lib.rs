@@ -28,6 +28,7 @@
 pub mod config;
 pub mod crypto;
 pub mod domain;
+pub mod drawn;
 pub mod env;
 pub mod identity;
 pub mod infer;

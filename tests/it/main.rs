@@ -7,3 +7,6 @@ mod token;
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod media;
+//! The integration tests: one binary, a file or folder per room.
+
+mod drawn;
