@@ -15,6 +15,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::infer::manifest::Set;
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -148,6 +150,9 @@ impl Default for Secrets {
 pub struct Models {
     /// The manifest; unset: the one built into the program.
     pub manifest: Option<PathBuf>,
+    /// The set that is preferred: `hermetic` or `recommended`. A role that it doesn't fill is taken
+    /// from the other, where that is installed.
+    pub set: Set,
     /// Where `cameo models install` puts the weights.
     pub dir: PathBuf,
     /// The ONNX Runtime library.
@@ -160,6 +165,7 @@ impl Default for Models {
     fn default() -> Self {
         Self {
             manifest: None,
+            set: Set::Hermetic,
             dir: "onnx/installed".into(),
             runtime: "onnx/runtime/libonnxruntime.so".into(),
             sessions: 0,
@@ -191,7 +197,7 @@ pub struct Verification {
     pub max_queue: u32,
     /// Times a capture is tried again after the service itself broke off.
     pub max_tries: u32,
-    /// The verdict policy: `convenience`, `balanced` or `strict`.
+    /// The verdict policy: `balanced` or `strict`.
     pub policy: String,
     /// Whether the sealed evidence is kept after the verdict.
     pub keep_evidence: bool,

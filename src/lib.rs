@@ -25,15 +25,19 @@
 //! `infer`, `ring` only in `crypto`, `ffmpeg_the_third` only in `media`, and `opencv` only in
 //! `media`, `liveness` and `infer`. `tests/it/architecture.rs` keeps it so.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod drawn;
 pub mod env;
+pub mod http;
 pub mod identity;
 pub mod infer;
 pub mod liveness;
 pub mod media;
+pub mod service;
 pub mod store;
 pub mod tlog;
 pub mod token;

@@ -15,7 +15,7 @@ mod trace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -23,6 +23,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+pub use axum::Router;
 pub use serve::serve;
 
 use crate::media::sandbox;

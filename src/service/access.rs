@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::ledger::Note;
 use super::{Error, Inner, Result};
+use crate::run_tx;
 use crate::crypto::apikey;
 use crate::domain::access::Role;
 use crate::domain::ids::ApiKeyId;
@@ -79,8 +80,7 @@ impl Inner {
             created: now,
             revoked: None,
         };
-        self.db()
-            .run_tx("access.create", async |tx| {
+        run_tx!(self.db(), "access.create", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 api_keys::insert(tx, &row).await?;
                 ledger.add(
@@ -89,8 +89,7 @@ impl Inner {
                         .public("role", role.name()),
                 )?;
                 ledger.write(tx).await
-            })
-            .await?;
+            })?;
         Ok((info(row), secret))
     }
 
@@ -100,8 +99,7 @@ impl Inner {
     /// [`Error::NotFound`] where there is none, or it was revoked before.
     pub async fn revoke_key(&self, id: &ApiKeyId) -> Result<()> {
         let now = self.clock().now();
-        self.db()
-            .run_tx("access.revoke", async |tx| {
+        run_tx!(self.db(), "access.revoke", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 if !api_keys::revoke(tx, id, now).await? {
                     return Err(Error::NotFound("active API key"));
@@ -109,7 +107,6 @@ impl Inner {
                 ledger.add(Note::new(Kind::ApiKeyRevoked).public("key", id.as_str()))?;
                 ledger.write(tx).await
             })
-            .await
     }
 
     /// Every key, without secrets.

@@ -3,6 +3,7 @@
 use super::ledger::Note;
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
+use crate::run_tx;
 use crate::domain::consent::{MAX_LISTED, Permissions};
 use crate::domain::ids::CameoId;
 use crate::env::Millis;
@@ -101,8 +102,7 @@ impl Inner {
         expected: Option<u32>,
     ) -> Result<Version> {
         let now = self.clock().now();
-        self.db()
-            .run_tx("consent.append", async |tx| {
+        run_tx!(self.db(), "consent.append", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 let cameo = active(tx, id).await?;
                 let person = self.person(tx, &cameo.subject).await?;
@@ -146,7 +146,6 @@ impl Inner {
                 consents::append(tx, &row).await?;
                 self.open_consent(&person, row)
             })
-            .await
     }
 
     pub(super) fn open_consent(&self, person: &Person, row: Consent) -> Result<Version> {

@@ -5,6 +5,7 @@ use futures::{Stream, StreamExt};
 use super::once::{Answer, Call};
 use super::progress::Stage;
 use super::{Error, Inner, Result};
+use crate::run_tx;
 use crate::crypto::hash::sha256;
 use crate::domain::challenge::Challenge;
 use crate::domain::ids::{ApiKeyId, SubjectId, VerificationId};
@@ -77,8 +78,7 @@ impl Inner {
             client_token_expires: now.plus(self.settings().client_token_ttl),
             created: now,
         };
-        self.db()
-            .run_tx("onboard.start", async |tx| {
+        run_tx!(self.db(), "onboard.start", |tx| {
                 self.refuse_locked(tx, &new.subject, now).await?;
                 verifications::insert(tx, &new).await?;
                 let verification = get(tx, &new.id).await?;
@@ -87,7 +87,6 @@ impl Inner {
                 self.finish_once(tx, call, &answer).await?;
                 Ok(answer)
             })
-            .await
     }
 
     /// A verification, for the app that may see all of them.
@@ -201,9 +200,7 @@ impl Inner {
     ) -> Result<Verification> {
         let id = &verification.id;
         let now = self.clock().now();
-        let queued = self
-            .db()
-            .run_tx("onboard.capture", async |tx| {
+        let queued = run_tx!(self.db(), "onboard.capture", |tx| {
                 match captures_seen::see(tx, &stored.sha256, id, now).await? {
                     Seen::First => {}
                     Seen::Before { .. } => return Err(Error::CaptureReplayed),
@@ -219,8 +216,7 @@ impl Inner {
                     });
                 }
                 get(tx, id).await
-            })
-            .await?;
+            })?;
         self.progress.set(id, Stage::Queued);
         self.work.notify_one();
         metrics::counter!("cameo_captures_received_total").increment(1);
@@ -247,8 +243,7 @@ impl Inner {
             at: now,
         };
         let id = &verification.id;
-        self.db()
-            .run_tx("onboard.retry", async |tx| {
+        run_tx!(self.db(), "onboard.retry", |tx| {
                 self.refuse_locked(tx, &verification.subject, now).await?;
                 if !verifications::retry(tx, id, verification.attempt, &retry).await? {
                     return Err(Error::WrongState(get(tx, id).await?.state));
@@ -259,7 +254,6 @@ impl Inner {
                 self.finish_once(tx, call, &answer).await?;
                 Ok(answer)
             })
-            .await
     }
 
     /// Lets a pending verification expire whose time is up. The sweep does the same for all, in its

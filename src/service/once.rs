@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, Inner, Result};
+use crate::run_tx;
 use crate::crypto::seal::{self, Aad};
 use crate::domain::ids::ApiKeyId;
 use crate::env::random;
@@ -72,12 +73,9 @@ impl Inner {
             owner: hex::encode(random::<16>(self.entropy())),
         };
         let now = self.clock().now();
-        let begun = self
-            .db()
-            .run_tx("idempotency.begin", async |tx| {
+        let begun = run_tx!(self.db(), "idempotency.begin", |tx| {
                 idempotency::begin(tx, &call.row(), now, now.plus(LEASE)).await
-            })
-            .await?;
+            })?;
         match begun {
             idempotency::Begun::Run => Ok(Begun::Run(call)),
             idempotency::Begun::InFlight => Err(Error::IdempotencyInFlight),
@@ -95,10 +93,7 @@ impl Inner {
 
     /// Gives a call up that had no effect, so that it can be made again.
     pub async fn abandon_once(&self, call: &Call) {
-        let done = self
-            .db()
-            .run_tx("idempotency.abandon", async |tx| idempotency::abandon(tx, &call.row()).await)
-            .await;
+        let done = run_tx!(self.db(), "idempotency.abandon", |tx| idempotency::abandon(tx, &call.row()).await);
         if let Err(e) = done {
             tracing::warn!(error = %e, "an abandoned call blocks its key until its lease ends");
         }

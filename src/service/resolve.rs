@@ -6,6 +6,7 @@ use super::ledger::Note;
 use super::once::{Answer, Call};
 use super::subject::Sealed;
 use super::{Error, Inner, Result};
+use crate::run_tx;
 use crate::domain::consent::{Outcome, Purpose, Rule, UseRequest, decide};
 use crate::domain::ids::{CameoId, SubjectId, UseId};
 use crate::env::Millis;
@@ -69,9 +70,7 @@ impl Inner {
         answer: impl Fn(&Resolved) -> Answer + Send + Sync,
     ) -> Result<Answer> {
         let now = self.clock().now();
-        let (answer, outcome) = self
-            .db()
-            .run_tx("resolve", async |tx| {
+        let (answer, outcome) = run_tx!(self.db(), "resolve", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 let cameo = active(tx, &request.cameo).await?;
                 let person = self
@@ -174,8 +173,7 @@ impl Inner {
                     Resolved::Denied { rule, .. } => rule.name(),
                 };
                 Ok::<_, Error>((answer, outcome))
-            })
-            .await?;
+            })?;
         metrics::counter!("cameo_resolves_total", "outcome" => outcome).increment(1);
         Ok(answer)
     }

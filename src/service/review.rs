@@ -7,6 +7,7 @@ use super::progress::Stage;
 use super::subject::Sealed;
 use super::verify::evidence_place;
 use super::{Error, Inner, Result};
+use crate::run_tx;
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::template::Template;
@@ -59,8 +60,7 @@ impl Inner {
     /// # Errors
     /// [`Error::NotFound`] where there is none or it is not in review.
     pub async fn inspect_case(&self, caller: &Caller, id: &VerificationId) -> Result<Case> {
-        self.db()
-            .run_tx("review.inspect", async |tx| {
+        run_tx!(self.db(), "review.inspect", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 let verification = onboard::get(tx, id).await?;
                 if verification.state != State::Review {
@@ -85,7 +85,6 @@ impl Inner {
                 ledger.write(tx).await?;
                 Ok(Case { verification, evidence })
             })
-            .await
     }
 
     /// Settles a case. An approval enrols the identity that was measured.
@@ -107,9 +106,7 @@ impl Inner {
             });
         }
         let now = self.clock().now();
-        let decided = self
-            .db()
-            .run_tx("review.decide", async |tx| {
+        let decided = run_tx!(self.db(), "review.decide", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 let v = onboard::get(tx, id).await?;
                 if v.state != State::Review {
@@ -156,8 +153,7 @@ impl Inner {
                 ledger.add(note)?;
                 ledger.write(tx).await?;
                 onboard::get(tx, id).await
-            })
-            .await?;
+            })?;
         self.progress.set(id, Stage::Settled);
         metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
         Ok(decided)

@@ -14,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ledger::Note;
-use super::measure::{Measured, Measurer};
+use super::measure::{self, Measured, Measurer};
 use super::progress::Stage;
 use super::subject::Sealed;
 use super::{Error, Inner, Result, Services, once};
+use crate::run_tx;
+use crate::domain::challenge::Challenge;
+use crate::domain::evidence::MediaFacts;
 use crate::domain::ids::VerificationId;
 use crate::domain::verdict::{Decision, Verdict};
 use crate::domain::verification::State;
@@ -31,9 +34,22 @@ use crate::tlog::Kind;
 /// How a capture came out.
 enum Judged {
     /// It was measured, and this is the verdict.
-    Verdict(Box<Measured>, Verdict),
+    Verdict(Box<Measured>, Timings, Verdict),
     /// It could not be measured, and this is the code of why.
     Unusable(&'static str),
+}
+
+/// How long the stages of judging took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+struct Timings {
+    /// Processor time of the decoder.
+    decode_cpu_ms: u64,
+    /// Tracking the face, while frames come.
+    track_ms: f64,
+    /// The models that judge, when all frames have come.
+    models_ms: f64,
+    /// All of it, from the start of the decoder.
+    total_ms: f64,
 }
 
 /// How often the queue is looked at when nobody says that something came.
@@ -98,10 +114,7 @@ impl Services {
         let now = self.clock().now();
         let until = now.plus(self.settings().lease);
         let instance = &self.settings().instance;
-        let claimed = self
-            .db()
-            .run_tx("verify.claim", async |tx| verifications::claim(tx, instance, now, until).await)
-            .await?;
+        let claimed = run_tx!(self.db(), "verify.claim", |tx| verifications::claim(tx, instance, now, until).await)?;
         if claimed.is_some() {
             // There may be more: wake the next worker.
             self.work.notify_one();
@@ -144,11 +157,11 @@ impl Services {
                 metrics::histogram!("cameo_stage_seconds", "stage" => "measure")
                     .record(started.elapsed().as_secs_f64());
                 match measured {
-                    Ok(measured) => {
+                    Ok((measured, timings)) => {
                         self.progress.set(&v.id, Stage::Judging);
                         let verdict =
                             crate::liveness::judge(&measured.evidence, &self.settings().policy);
-                        Judged::Verdict(Box::new(measured), verdict)
+                        Judged::Verdict(Box::new(measured), timings, verdict)
                     }
                     Err(Error::Capture(e)) if e.family() != media::Family::Ours => {
                         Judged::Unusable(e.code())
@@ -160,21 +173,19 @@ impl Services {
         self.settle(v, judged).await
     }
 
-    async fn measure(&self, v: &Verification, path: PathBuf) -> Result<Measured> {
+    async fn measure(&self, v: &Verification, path: PathBuf) -> Result<(Measured, Timings)> {
         let services = self.clone();
         let challenge = v.challenge.clone();
-        let sha256 = v.capture.as_ref().map_or([0; 32], |c| c.sha256);
-        let bytes = v.capture.as_ref().map_or(0, |c| c.bytes);
+        let (bytes, sha256) = match &v.capture {
+            Some(c) => (c.bytes, hex::encode(c.sha256)),
+            None => return Err(Error::Internal("a job without a capture".into())),
+        };
         // The decoder's thread feeds this one; when this future is dropped, `cancel` ends both.
         let cancel = CancellationToken::new();
         let _guard = cancel.clone().drop_guard();
         let limit = self.decoder().limits().wall;
         let work = tokio::task::spawn_blocking(move || {
-            let mut measurer = Measurer::new(services.models(), challenge);
-            services.decode_into(&mut measurer, &path, &cancel)?;
-            measurer
-                .finish(bytes, hex::encode(sha256))
-                .map_err(|e| Error::Internal(format!("measuring: {e}")))
+            services.measure_blocking(challenge, &path, bytes, sha256, &cancel)
         });
         match tokio::time::timeout(limit.saturating_mul(2), work).await {
             Ok(Ok(done)) => done,
@@ -189,14 +200,12 @@ impl Services {
         let job = Job { id: &v.id, attempt: v.attempt, worker };
         let state = judged.state();
         let keep = !self.settings().keep_capture.is_zero();
-        let lost = self
-            .db()
-            .run_tx("verify.settle", async |tx| {
+        let lost = run_tx!(self.db(), "verify.settle", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 let person = self.person(tx, &v.subject).await?;
                 let place = evidence_place(&v.id, v.attempt);
                 let (mut evidence, mut candidate, mut cameo) = (None, None, None);
-                if let Judged::Verdict(measured, verdict) = &judged {
+                if let Judged::Verdict(measured, _, verdict) = &judged {
                     if self.settings().keep_evidence || verdict.decision == Decision::Review {
                         let sealed =
                             self.seal(&person, Sealed::Evidence, &place, &measured.evidence)?;
@@ -252,8 +261,7 @@ impl Services {
                 }
                 ledger.add(note)?;
                 ledger.write(tx).await
-            })
-            .await;
+            });
         match lost {
             Err(Error::WrongState(_)) => {
                 tracing::warn!(verification = %v.id, "another worker settled this first");
@@ -275,10 +283,7 @@ impl Services {
             tokio::time::sleep(lease / 3).await;
             let until = self.clock().now().plus(lease);
             let job = Job { id: &id, attempt, worker: &self.settings().instance };
-            let renewed = self
-                .db()
-                .run_tx("verify.renew", async |tx| verifications::renew(tx, &job, until).await)
-                .await;
+            let renewed = run_tx!(self.db(), "verify.renew", |tx| verifications::renew(tx, &job, until).await);
             match renewed {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -289,10 +294,7 @@ impl Services {
 
     async fn release(&self, v: &Verification) {
         let job = Job { id: &v.id, attempt: v.attempt, worker: &self.settings().instance };
-        let released = self
-            .db()
-            .run_tx("verify.release", async |tx| verifications::release(tx, &job).await)
-            .await;
+        let released = run_tx!(self.db(), "verify.release", |tx| verifications::release(tx, &job).await);
         match released {
             Ok(_) => tracing::info!(verification = %v.id, "given back to the queue"),
             Err(e) => tracing::warn!(error = %e, "a capture was not given back; its lease lapses"),
@@ -301,21 +303,53 @@ impl Services {
 }
 
 impl Inner {
-    fn decode_into(
+    /// Decodes and measures one capture on this thread.
+    fn measure_blocking(
         &self,
-        measurer: &mut Measurer<'_>,
+        challenge: Challenge,
         path: &Path,
+        bytes: u64,
+        sha256: String,
         cancel: &CancellationToken,
-    ) -> Result<()> {
+    ) -> Result<(Measured, Timings)> {
+        let measuring = |e: measure::Error| match e {
+            measure::Error::TooLong => Error::Capture(media::Error::TooLong {
+                max_ms: self.decoder().limits().max_duration_ms,
+            }),
+            e => Error::Internal(format!("measuring: {e}")),
+        };
+        let started = Instant::now();
+        let mut timings = Timings::default();
+        let mut facts = MediaFacts { bytes, sha256, ..MediaFacts::default() };
+        let mut measurer = Measurer::new(self.models(), challenge).map_err(measuring)?;
         let mut decoding = self.decoder().start(path.to_owned(), 2);
         while let Some(event) = decoding.blocking_next() {
             if cancel.is_cancelled() {
                 return Err(Error::Capture(media::Error::Cancelled));
             }
-            let event = event.map_err(Error::Capture)?;
-            measurer.take(event).map_err(|e| Error::Internal(format!("measuring: {e}")))?;
+            let event_started = Instant::now();
+            match event.map_err(Error::Capture)? {
+                media::Event::Opened(opened) => describe(&mut facts, &opened),
+                media::Event::Frame(f) => {
+                    facts.duration_ms = f.t_ms;
+                    measurer
+                        .frame(f.index, f.t_ms, f.width, f.height, &f.rgb)
+                        .map_err(measuring)?;
+                }
+                media::Event::Audio(a) => measurer.audio(a.t_ms, &a.samples).map_err(measuring)?,
+                media::Event::Done(totals) => {
+                    facts.frames = totals.frames;
+                    facts.audio_ms = i64::try_from(totals.audio_ms).unwrap_or(i64::MAX);
+                    timings.decode_cpu_ms = totals.decode_cpu_ms;
+                }
+            }
+            timings.track_ms += event_started.elapsed().as_secs_f64() * 1e3;
         }
-        Ok(())
+        let finishing = Instant::now();
+        let measured = measurer.finish(facts).map_err(measuring)?;
+        timings.models_ms = finishing.elapsed().as_secs_f64() * 1e3;
+        timings.total_ms = started.elapsed().as_secs_f64() * 1e3;
+        Ok((measured, timings))
     }
 
     async fn count_failure(
@@ -325,7 +359,7 @@ impl Inner {
         now: Millis,
     ) -> Result<()> {
         let settings = self.settings();
-        failures::record(tx, &v.subject, &v.id, now).await?;
+        failures::record(tx, &v.subject, &v.id, v.attempt, now).await?;
         let since = now.minus(settings.lockout_window);
         let failed = failures::count_since(tx, &v.subject, since).await?;
         if failed >= u64::from(settings.lockout_failures) {
@@ -340,10 +374,7 @@ impl Inner {
     pub(super) async fn recover(&self) -> Result<()> {
         self.ensure_signing_key().await?;
         let instance = &self.settings().instance;
-        let released = self
-            .db()
-            .run_tx("verify.recover", async |tx| verifications::release_all(tx, instance).await)
-            .await?;
+        let released = run_tx!(self.db(), "verify.recover", |tx| verifications::release_all(tx, instance).await)?;
         let known = self.known_captures().await?;
         let swept = self
             .spool
@@ -376,35 +407,27 @@ impl Inner {
         let before = now.minus(self.settings().keep_capture);
         let old = verifications::kept_captures(&mut self.db().read().await?, before, BATCH).await?;
         for (id, name) in old {
-            let forgotten = self
-                .db()
-                .run_tx("sweep.capture", async |tx| {
+            let forgotten = run_tx!(self.db(), "sweep.capture", |tx| {
                     verifications::forget_capture(tx, &id, &name).await
-                })
-                .await?;
+                })?;
             if forgotten {
                 self.spool.delete(&name);
             }
         }
         let settings = self.settings();
-        self.db()
-            .run_tx("sweep.rows", async |tx| {
+        run_tx!(self.db(), "sweep.rows", |tx| {
                 idempotency::expire(tx, now.minus(once::KEPT)).await?;
                 failures::prune(tx, now.minus(settings.lockout_window), now).await?;
                 captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
-            })
-            .await?;
+            })?;
         Ok(())
     }
 
     pub(super) async fn expire_overdue(&self) -> Result<()> {
         let now = self.clock().now();
-        let expired = self
-            .db()
-            .run_tx("sweep.expire", async |tx| {
+        let expired = run_tx!(self.db(), "sweep.expire", |tx| {
                 verifications::expire_overdue(tx, now, BATCH).await
-            })
-            .await?;
+            })?;
         for (id, _) in expired {
             self.progress.set(&id, Stage::Settled);
         }
@@ -424,7 +447,7 @@ impl Judged {
     fn state(&self) -> State {
         match self {
             Self::Unusable(_) => State::Failed,
-            Self::Verdict(measured, verdict) => match verdict.decision {
+            Self::Verdict(measured, _, verdict) => match verdict.decision {
                 // Nothing to enrol means nothing to be verified.
                 Decision::Verified if measured.template.is_none() => State::Review,
                 Decision::Verified => State::Verified,
@@ -436,7 +459,7 @@ impl Judged {
 
     fn verdict(&self) -> Option<&Verdict> {
         match self {
-            Self::Verdict(_, verdict) => Some(verdict),
+            Self::Verdict(_, _, verdict) => Some(verdict),
             Self::Unusable(_) => None,
         }
     }
@@ -450,16 +473,33 @@ impl Judged {
 
     fn timings(&self) -> Option<Value> {
         match self {
-            Self::Verdict(measured, _) => serde_json::to_value(&measured.timings).ok(),
+            Self::Verdict(_, timings, _) => serde_json::to_value(timings).ok(),
             Self::Unusable(_) => None,
         }
     }
 
     /// The quality components of the best frontal frame, as OFIQ names them.
     fn quality(&self) -> Option<Value> {
-        let Self::Verdict(measured, _) = self else { return None };
+        let Self::Verdict(measured, ..) = self else { return None };
         let faces = measured.evidence.frames.iter().filter_map(|f| f.face.as_ref());
         let best = faces.map(FaceQuality::of).max_by_key(|q| q.unified_quality_score)?;
         Some(json!({ "version": QUALITY_VERSION, "components": best }))
+    }
+}
+
+/// What the decoder knows of the file, for the evidence.
+fn describe(facts: &mut MediaFacts, opened: &media::MediaFacts) {
+    facts.container = name(&opened.container);
+    facts.video_codec = name(&opened.video_codec);
+    facts.audio_codec = opened.audio_codec.as_ref().map(name).unwrap_or_default();
+    facts.width = opened.width;
+    facts.height = opened.height;
+}
+
+/// The name that a plain enum has in JSON.
+fn name<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => name,
+        _ => String::new(),
     }
 }

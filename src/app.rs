@@ -1,0 +1,274 @@
+//! The composition root: the only place that wires everything, and the only one that reads the real
+//! clock and the real random source.
+
+pub mod secrets;
+pub mod telemetry;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::crypto::master::MasterKeys;
+use crate::domain::challenge::ChallengeRules;
+use crate::env::{Clock, Entropy, SystemClock, SystemEntropy, random};
+use crate::http;
+use crate::infer::manifest::Manifest;
+use crate::infer::{LoadOptions, Models};
+use crate::liveness::Policy;
+use crate::media::{Decoder, Limits, sandbox};
+use crate::service::{Parts, Script, Services, Settings};
+use crate::store::{Db, Engine, Options};
+
+/// A service that is put together and not serving yet.
+pub struct App {
+    services: Services,
+    state: http::State,
+    config: Config,
+}
+
+/// What a test or the demo replaces.
+#[derive(Default)]
+pub struct Overrides {
+    /// Another clock.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// Another random source.
+    pub entropy: Option<Arc<dyn Entropy>>,
+    /// A given challenge; see [`Settings::script`].
+    pub script: Option<Script>,
+    /// The program to start decoders with, where it is not this one.
+    pub program: Option<std::path::PathBuf>,
+}
+
+impl App {
+    /// Puts the service together: secrets, database, models, decoder.
+    ///
+    /// # Errors
+    /// One line that says what is missing and what to do.
+    pub async fn build(
+        config: Config,
+        metrics: PrometheusHandle,
+        overrides: Overrides,
+    ) -> Result<Self> {
+        let entropy = overrides.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+        let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let url = config.database.url.expose_secret();
+        prepare_folder(url)?;
+        let options = Options { readers: config.database.max_connections, ..Options::default() };
+        let db = Db::connect(url, &options).await.context("the database can't be opened")?;
+        db.migrate().await.context("the database can't be migrated")?;
+        let embedded = db.engine() == Engine::Sqlite;
+        let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
+        let models = load_models(&config).await?;
+        let program = match overrides.program {
+            Some(program) => program,
+            None => std::env::current_exe().context("this program can't find itself")?,
+        };
+        let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
+        let decoder = Decoder::new(program, limits(&config)).with_policy(policy);
+        let sandbox = probe(&decoder).await?;
+        let parts = Parts {
+            settings: settings(&config, embedded, &*entropy, overrides.script)?,
+            db,
+            clock,
+            entropy,
+            master: MasterKeys::from(master),
+            models: Arc::new(models),
+            decoder,
+        };
+        let services = Services::open(parts).await?;
+        let limits = http::Limits {
+            in_flight: config.server.max_in_flight,
+            request: Duration::from_secs(config.server.request_timeout_s),
+            ..http::Limits::default()
+        };
+        let state = http::State::new(services.clone(), metrics, Some(sandbox), limits);
+        Ok(Self { services, state, config })
+    }
+
+    /// The use cases, for what goes past HTTP: making keys.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Every route, for tests that need no socket.
+    pub fn router(&self) -> http::Router {
+        http::router(&self.state)
+    }
+
+    /// Serves and judges until `stop`.
+    ///
+    /// # Errors
+    /// Where a listener fails.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<()> {
+        let grace = self.config.grace();
+        let worker = {
+            let (services, stop) = (self.services.clone(), stop.clone());
+            tokio::spawn(async move { services.work(stop, grace).await })
+        };
+        let served = match self.config.server.management_listen {
+            None => http::serve(listener, http::router(&self.state), stop.clone(), grace).await,
+            Some(address) => {
+                let management = TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("can't listen on {address}"))?;
+                let (public, operators) =
+                    (http::public(&self.state), http::management(&self.state));
+                let both = tokio::try_join!(
+                    http::serve(listener, public, stop.clone(), grace),
+                    http::serve(management, operators, stop.clone(), grace),
+                );
+                both.map(|_| ())
+            }
+        };
+        stop.cancel();
+        worker.await.context("the workers broke off")?;
+        self.services.db().close().await;
+        served.context("the server broke off")
+    }
+}
+
+/// Ends on Ctrl-C or SIGTERM.
+pub async fn interrupted() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}
+
+/// The manifest that the configuration names, or the built-in one.
+///
+/// # Errors
+/// Where it can't be read or is not valid.
+pub fn manifest(path: Option<&Path>) -> Result<Manifest> {
+    match path {
+        None => Manifest::embedded().context("the built-in model manifest is not valid"),
+        Some(path) => Manifest::load(path)
+            .with_context(|| format!("the model manifest {} can't be used", path.display())),
+    }
+}
+
+async fn load_models(config: &Config) -> Result<Models> {
+    let manifest = manifest(config.models.manifest.as_deref())?;
+    let sessions = match config.models.sessions {
+        0 => config.workers(),
+        n => n,
+    };
+    let options = LoadOptions {
+        set: config.models.set,
+        dir: config.models.dir.clone(),
+        runtime: config.models.runtime.clone(),
+        sessions,
+    };
+    let load = move || Models::load(&manifest, &options);
+    let models = tokio::task::spawn_blocking(load).await.context("loading models broke off")??;
+    let missing: Vec<_> = models.missing().iter().map(|r| r.name()).collect();
+    if !missing.is_empty() {
+        tracing::warn!(
+            missing = missing.join(", "),
+            "some models are not installed; verdicts that need them go to review"
+        );
+    }
+    Ok(models)
+}
+
+async fn probe(decoder: &Decoder) -> Result<sandbox::Probe> {
+    let probing = decoder.clone();
+    let found = tokio::task::spawn_blocking(move || probing.probe())
+        .await
+        .context("probing the sandbox broke off")?
+        .context("the sandbox for uploads does not work on this machine")?;
+    if !found.refused.all() {
+        // Landlock may be missing by configuration; whatever else let something through is a hole.
+        tracing::warn!(layers = ?found.layers, refused = ?found.refused, "the sandbox has gaps");
+    }
+    Ok(found)
+}
+
+fn limits(config: &Config) -> Limits {
+    let c = &config.capture;
+    Limits {
+        max_bytes: c.max_bytes,
+        max_duration_ms: c.max_duration_s * 1000,
+        max_pixels: c.max_pixels,
+        max_frames: c.max_frames,
+        max_audio_ms: c.max_duration_s * 1000 + 1000,
+        cpu_seconds: c.max_cpu_s,
+        wall: Duration::from_secs(c.max_wall_s),
+        memory_bytes: c.max_memory,
+    }
+}
+
+fn settings(
+    config: &Config,
+    embedded: bool,
+    entropy: &dyn Entropy,
+    script: Option<Script>,
+) -> Result<Settings> {
+    let v = &config.verification;
+    let Some(policy) = Policy::named(&v.policy) else {
+        bail!("verification.policy names no policy: use balanced or strict");
+    };
+    let seconds = Duration::from_secs;
+    Ok(Settings {
+        issuer: config.server.public_url.clone(),
+        challenge: ChallengeRules {
+            digits: v.digits,
+            motions: v.motions,
+            ttl: seconds(v.challenge_ttl_s),
+        },
+        script,
+        client_token_ttl: seconds(v.client_token_ttl_s),
+        lockout_failures: v.lockout_failures,
+        lockout_window: seconds(v.lockout_window_s),
+        lockout: seconds(v.lockout_s),
+        capture_dir: config.capture.dir.clone(),
+        max_capture_bytes: config.capture.max_bytes,
+        keep_capture: seconds(config.capture.keep_s),
+        keep_evidence: v.keep_evidence,
+        policy,
+        workers: config.workers(),
+        max_queue: v.max_queue,
+        max_tries: v.max_tries,
+        lease: LEASE,
+        // Alone on its database, the process knows its own unfinished work again.
+        instance: if embedded {
+            "embedded".to_owned()
+        } else {
+            format!("replica-{}", hex::encode(random::<6>(entropy)))
+        },
+        token_ttl: seconds(config.token.ttl_s),
+    })
+}
+
+/// How long a capture of a process that died stays in its hands.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// SQLite makes its file, but not the folder that it lies in.
+fn prepare_folder(url: &str) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(()) };
+    let path = Path::new(path.trim_start_matches("//").split('?').next().unwrap_or_default());
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("can't make the folder {}", folder.display())),
+        _ => Ok(()),
+    }
+}

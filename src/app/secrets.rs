@@ -1,0 +1,92 @@
+//! Where the master key comes from.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use secrecy::ExposeSecret;
+
+use crate::config::Secrets;
+use crate::crypto::master::MasterKey;
+use crate::env::Entropy;
+
+/// The master key from the configuration. With an embedded database, a missing key file is made:
+/// the first start needs no preparation. With any other it has to be given, since several processes
+/// must have the same.
+///
+/// # Errors
+/// One line that says what is wrong; the key is never quoted.
+pub fn master_key(secrets: &Secrets, embedded: bool, entropy: &dyn Entropy) -> Result<MasterKey> {
+    if let Some(value) = &secrets.master_key {
+        return MasterKey::parse(value.expose_secret()).context("secrets.master_key is not valid");
+    }
+    let Some(path) = &secrets.master_key_file else {
+        bail!("set secrets.master_key or secrets.master_key_file");
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let mode = std::fs::metadata(path)?.mode();
+            ensure!(
+                mode & 0o077 == 0,
+                "the master key file {} can be read by others: run `chmod 600` on it",
+                path.display()
+            );
+            MasterKey::parse(&text)
+                .with_context(|| format!("the master key file {} is not valid", path.display()))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && embedded => {
+            make(path, entropy).with_context(|| format!("can't make {}", path.display()))
+        }
+        Err(e) => Err(e).with_context(|| format!("can't read {}", path.display())),
+    }
+}
+
+fn make(path: &Path, entropy: &dyn Entropy) -> Result<MasterKey> {
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let key = MasterKey::generate(entropy);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(key.to_hex().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    tracing::warn!(
+        file = %path.display(),
+        "made a master key: back it up, without it no stored identity can be opened"
+    );
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::SeededEntropy;
+
+    fn file(path: &Path) -> Secrets {
+        Secrets { master_key: None, master_key_file: Some(path.to_owned()) }
+    }
+
+    #[test]
+    fn an_embedded_service_makes_its_key_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/master.key");
+        let entropy = SeededEntropy::new(1);
+        let first = master_key(&file(&path), true, &entropy).unwrap();
+        let again = master_key(&file(&path), true, &entropy).unwrap();
+        assert_eq!(first.id(), again.id());
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn otherwise_it_has_to_be_given_and_kept_to_oneself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        let entropy = SeededEntropy::new(1);
+        assert!(master_key(&file(&path), false, &entropy).is_err());
+        std::fs::write(&path, "ab".repeat(32)).unwrap();
+        let open = master_key(&file(&path), false, &entropy).unwrap_err();
+        assert!(open.to_string().contains("chmod 600"), "{open}");
+    }
+}

@@ -1,0 +1,97 @@
+//! `cameo keys`: API keys and signing keys, straight on the database.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::app::{self, Overrides};
+use crate::config::Config;
+use crate::domain::access::Role;
+use crate::domain::ids::ApiKeyId;
+use crate::env::Millis;
+use crate::service::Services;
+
+/// Make, list and revoke API keys; rotate the signing key.
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key and print it once
+    Create {
+        /// What it may: app, generator, auditor, reviewer or admin
+        #[arg(long)]
+        role: Role,
+        /// What you call it
+        #[arg(long)]
+        name: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the keys, without secrets
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key, at once
+    Revoke {
+        /// Its id, as `list` shows it
+        id: ApiKeyId,
+    },
+    /// Add a signing key: it is published now, and signs when the old keys' caches have run out
+    Rotate,
+}
+
+impl Keys {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub fn run(self, config: Config) -> Result<ExitCode> {
+        super::runtime()?.block_on(async {
+            let services = app::services(config, Overrides::default()).await?;
+            let done = self.act(&services).await;
+            services.db().close().await;
+            done
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn act(self, services: &Services) -> Result<()> {
+        let mut out = std::io::stdout();
+        match self {
+            Self::Create { role, name, json } => {
+                let (info, secret) = services.create_key(role, &name).await?;
+                if json {
+                    let shown = serde_json::json!({ "id": info.id, "key": secret.expose() });
+                    writeln!(out, "{shown}")?;
+                } else {
+                    writeln!(out, "{}", secret.expose())?;
+                }
+            }
+            Self::List { json: true } => {
+                writeln!(out, "{}", serde_json::to_string(&services.list_keys().await?)?)?;
+            }
+            Self::List { json: false } => {
+                for k in services.list_keys().await? {
+                    let state = k.revoked_at.map_or_else(
+                        || "active".to_owned(),
+                        |at| format!("revoked {}", at.rfc3339()),
+                    );
+                    let (role, made) = (k.role.name(), k.created_at.rfc3339());
+                    writeln!(out, "{}  {role:<9}  {made}  {state:<9}  {}", k.id, k.name)?;
+                }
+            }
+            Self::Revoke { id } => {
+                services.revoke_key(&id).await?;
+                writeln!(out, "{id} is revoked")?;
+            }
+            Self::Rotate => {
+                let (kid, from): (_, Millis) = services.rotate_signing_key().await?;
+                writeln!(out, "{kid} is published, and signs from {} on", from.rfc3339())?;
+            }
+        }
+        Ok(())
+    }
+}
