@@ -31,5 +31,6 @@ pub mod domain;
 pub mod env;
 pub mod identity;
 pub mod infer;
+pub mod store;
 pub mod tlog;
 pub mod token;

@@ -1,0 +1,71 @@
+//! The database: SQLite or PostgreSQL behind one set of queries.
+//!
+//! Every operation is a function of the file of its aggregate and takes a [`Tx`]: writing ones from
+//! [`Db::run_tx`], reading ones from [`Db::read`] (each statement by itself) or [`Db::snapshot`]
+//! (all statements see one state).
+//!
+//! ```no_run
+//! # use cameo::{env::Millis, store::{self, Db, Options, meta}};
+//! # async fn example() -> store::Result<()> {
+//! let db = Db::connect("sqlite:var/cameo.db", &Options::default()).await?;
+//! db.migrate().await?;
+//! db.run_tx("set origin", async |tx| meta::set(tx, "origin", b"cameo.example").await).await?;
+//! let origin = meta::get(&mut db.read().await?, "origin").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! The engines differ in `dialect.rs` only. SQL is portable text: ids are TEXT (compared byte by
+//! byte on both engines), times are milliseconds in BIGINT, blobs are BLOB or BYTEA. A row is not
+//! trusted: what doesn't parse is [`Error::Corrupt`]. Blobs that are called *sealed* are ciphertext
+//! made by `crypto`; no type here prints them.
+//!
+//! # Who waits for whom
+//!
+//! The log's head is the one row that most writing transactions meet at. [`log::lock_head`] takes
+//! it first, before anything that a decision depends on is read: so a consent that was withdrawn is
+//! seen by every use that is decided later.
+
+mod dialect;
+mod error;
+mod rows;
+mod tx;
+
+pub mod api_keys;
+pub mod attempts;
+pub mod cameos;
+pub mod captures_seen;
+pub mod consents;
+pub mod failures;
+pub mod idempotency;
+pub mod log;
+pub mod meta;
+pub mod signing_keys;
+pub mod subjects;
+pub mod uses;
+pub mod verifications;
+
+pub use dialect::{Db, Engine, Options, Pools};
+pub use error::{Cause, Error, Result};
+pub use tx::Tx;
+
+/// Every SQL text: the file it stands in, its name, and the text.
+#[doc(hidden)]
+pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    [
+        ("api_keys", api_keys::STATEMENTS),
+        ("attempts", attempts::STATEMENTS),
+        ("cameos", cameos::STATEMENTS),
+        ("captures_seen", captures_seen::STATEMENTS),
+        ("consents", consents::STATEMENTS),
+        ("failures", failures::STATEMENTS),
+        ("idempotency", idempotency::STATEMENTS),
+        ("log", log::STATEMENTS),
+        ("meta", meta::STATEMENTS),
+        ("signing_keys", signing_keys::STATEMENTS),
+        ("subjects", subjects::STATEMENTS),
+        ("uses", uses::STATEMENTS),
+        ("verifications", verifications::STATEMENTS),
+    ]
+    .into_iter()
+    .flat_map(|(file, all)| all.iter().map(move |(name, sql)| (file, *name, *sql)))
+}

@@ -1,0 +1,175 @@
+//! Transactions, and the two macros that the aggregates are written with.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, Sqlite, Transaction};
+
+use super::dialect::{Db, Engine};
+use super::error::{Error, Result};
+
+/// A connection under way, that the store's operations run on: from [`Db::run_tx`] to write, from
+/// [`Db::read`] or [`Db::snapshot`] to read.
+#[derive(Debug)]
+pub struct Tx {
+    link: Link,
+    failed: Option<Failed>,
+}
+
+/// The four kinds of connection. Dropping a transaction rolls it back.
+#[derive(Debug)]
+pub(super) enum Link {
+    SqliteTransaction(Transaction<'static, Sqlite>),
+    SqliteConnection(PoolConnection<Sqlite>),
+    PostgresTransaction(Transaction<'static, Postgres>),
+    PostgresConnection(PoolConnection<Postgres>),
+}
+
+/// A connection, by driver.
+pub(super) enum Held<'t> {
+    Sqlite(&'t mut sqlx::SqliteConnection),
+    Postgres(&'t mut sqlx::PgConnection),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    /// The same again may work.
+    Transient,
+    /// It won't.
+    Final,
+}
+
+/// Runs one typed body on whichever engine is there. The body gets the connection as `$c` and
+/// returns a `Result<_, sqlx::Error>`; the whole is a `store::Result`.
+macro_rules! on {
+    ($tx:expr, |$c:ident| $body:expr) => {{
+        let tx: &mut $crate::store::Tx = $tx;
+        let result = match tx.connection() {
+            $crate::store::tx::Held::Sqlite($c) => $body,
+            $crate::store::tx::Held::Postgres($c) => $body,
+        };
+        tx.note(result)
+    }};
+}
+
+/// Declares a file's SQL texts, and lists them for the test that prepares each on both engines. A
+/// name that ends in `_SQLITE` or `_POSTGRES` is for that engine only.
+macro_rules! sql {
+    ($(const $name:ident: &str = $text:expr;)*) => {
+        $(const $name: &str = $text;)*
+        /// Every SQL text of this file, with its name.
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+pub(super) use {on, sql};
+
+/// How often a transaction is tried.
+const TRIES: u32 = 6;
+
+impl Tx {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, failed: None }
+    }
+
+    pub(super) fn connection(&mut self) -> Held<'_> {
+        match &mut self.link {
+            Link::SqliteTransaction(t) => Held::Sqlite(t),
+            Link::SqliteConnection(c) => Held::Sqlite(c),
+            Link::PostgresTransaction(t) => Held::Postgres(t),
+            Link::PostgresConnection(c) => Held::Postgres(c),
+        }
+    }
+
+    /// Which engine this runs on.
+    pub(super) fn engine(&self) -> Engine {
+        match self.link {
+            Link::SqliteTransaction(_) | Link::SqliteConnection(_) => Engine::Sqlite,
+            Link::PostgresTransaction(_) | Link::PostgresConnection(_) => Engine::Postgres,
+        }
+    }
+
+    /// Remembers a failed statement: what follows it can't be committed.
+    pub(super) fn note<T>(&mut self, result: std::result::Result<T, sqlx::Error>) -> Result<T> {
+        result.map_err(|e| {
+            let e = Error::from(e);
+            self.failed = Some(if e.is_transient() { Failed::Transient } else { Failed::Final });
+            e
+        })
+    }
+
+    async fn commit(self) -> std::result::Result<(), sqlx::Error> {
+        match self.link {
+            Link::SqliteTransaction(t) => t.commit().await,
+            Link::PostgresTransaction(t) => t.commit().await,
+            Link::SqliteConnection(_) | Link::PostgresConnection(_) => Ok(()),
+        }
+    }
+}
+
+impl Db {
+    /// Runs `work` in a writing transaction and commits it when it returns `Ok`.
+    ///
+    /// Where another transaction gets in the way (a serialization failure, a deadlock, a busy
+    /// file), everything is rolled back and `work` runs again, a few times, so it must not have
+    /// effects outside the transaction. After a statement that failed nothing is committed, even
+    /// if `work` carries on. A future that is dropped half-way rolls back too. `name` is for logs.
+    ///
+    /// # Errors
+    /// What `work` returns; [`Error::Busy`] after the last try; [`Error::CommitUnknown`] where the
+    /// connection broke during the commit.
+    pub async fn run_tx<T, E, F>(&self, name: &'static str, mut work: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: AsyncFnMut(&mut Tx) -> Result<T, E>,
+    {
+        for attempt in 1.. {
+            let mut tx = match self.begin().await {
+                Ok(tx) => tx,
+                Err(e) => return Err(e.into()),
+            };
+            let result = work(&mut tx).await;
+            let failed = tx.failed;
+            let error: E = match (result, failed) {
+                (Ok(value), None) => match tx.commit().await.map_err(committing) {
+                    Ok(()) => return Ok(value),
+                    Err(e) if e.is_transient() => e.into(),
+                    Err(e) => return Err(e.into()),
+                },
+                (Ok(_), Some(Failed::Transient)) => Error::Busy("a statement had to wait").into(),
+                (Ok(_), Some(Failed::Final)) => {
+                    let e = Error::internal(format!("{name} went on after a failed statement"));
+                    return Err(e.into());
+                }
+                (Err(e), Some(Failed::Transient)) => e,
+                (Err(e), _) => return Err(e),
+            };
+            if attempt == TRIES {
+                return Err(error);
+            }
+            tracing::debug!(transaction = name, attempt, "retried");
+            tokio::time::sleep(pause(attempt)).await;
+        }
+        Err(Error::internal("unreachable: the loop returns at its last try").into())
+    }
+}
+
+/// 5 ms, doubled with every attempt, plus up to as much again, so that two that collided part.
+fn pause(attempt: u32) -> Duration {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let spread = TURN.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9) >> 24;
+    let base = 5_000_u64 << attempt.min(8);
+    Duration::from_micros(base + base * u64::from(spread) / 256)
+}
+
+/// A commit that the database answered has failed; one that it didn't answer may hold.
+fn committing(e: sqlx::Error) -> Error {
+    match e {
+        sqlx::Error::Database(_) => e.into(),
+        other => match Error::from(other) {
+            Error::Unavailable(cause) | Error::Internal(cause) => Error::CommitUnknown(cause),
+            e => e,
+        },
+    }
+}

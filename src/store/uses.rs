@@ -1,0 +1,173 @@
+//! Every decision about a use of a cameo, allowed or denied.
+
+use sqlx::FromRow;
+
+use super::tx::{Tx, on, sql};
+use super::{Error, Result, rows};
+use crate::domain::consent::{Purpose, Rule};
+use crate::domain::ids::{ApiKeyId, CameoId, UseId};
+use crate::env::Millis;
+
+sql! {
+    const INSERT: &str = "INSERT INTO uses
+        (id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule, consent_version,
+         issued_ms, expires_ms, kid, log_index)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    const GET: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule,
+            consent_version, issued_ms, expires_ms, kid, log_index
+        FROM uses WHERE id = $1";
+    const BY_CAMEO: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome,
+            rule, consent_version, issued_ms, expires_ms, kid, log_index
+        FROM uses WHERE cameo_id = $1 AND log_index < $2 ORDER BY log_index DESC LIMIT $3";
+}
+
+/// How a request came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UseOutcome {
+    /// A token was issued.
+    Allowed {
+        /// Until when it is valid.
+        expires: Millis,
+        /// The key that signed it.
+        kid: String,
+    },
+    /// This rule refused.
+    Denied(Rule),
+}
+
+/// One request for a cameo, and the answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Use {
+    /// Its id: the token's `cti` where there is one.
+    pub id: UseId,
+    /// The cameo.
+    pub cameo: CameoId,
+    /// The API key of the generator that asked.
+    pub generator: ApiKeyId,
+    /// What for.
+    pub purpose: Purpose,
+    /// Who asked the generator, sealed with the cameo owner's key.
+    pub requester_sealed: Vec<u8>,
+    /// The answer.
+    pub outcome: UseOutcome,
+    /// The consent that was decided on; `None` where there was none.
+    pub consent_version: Option<u32>,
+    /// When.
+    pub issued: Millis,
+    /// The log's entry about it.
+    pub log_index: u64,
+}
+
+impl std::fmt::Debug for Use {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Use({} of {}, {:?})", self.id, self.cameo, self.outcome)
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    cameo_id: String,
+    generator_key: String,
+    purpose: String,
+    requester_sealed: Vec<u8>,
+    outcome: String,
+    rule: Option<String>,
+    consent_version: Option<i64>,
+    issued_ms: i64,
+    expires_ms: Option<i64>,
+    kid: Option<String>,
+    log_index: i64,
+}
+
+impl Row {
+    fn parse(self) -> Result<Use> {
+        let named = |purpose: &&Purpose| purpose.name() == self.purpose;
+        let purpose = *Purpose::ALL
+            .iter()
+            .find(named)
+            .ok_or(Error::Corrupt { what: "uses.purpose" })?;
+        let outcome = match (self.outcome.as_str(), self.rule.as_deref(), self.expires_ms, self.kid)
+        {
+            ("allowed", None, Some(expires), Some(kid)) => {
+                UseOutcome::Allowed { expires: Millis(expires), kid }
+            }
+            ("denied", Some(rule), None, None) => UseOutcome::Denied(
+                Rule::ALL
+                    .into_iter()
+                    .find(|r| r.name() == rule)
+                    .ok_or(Error::Corrupt { what: "uses.rule" })?,
+            ),
+            _ => return Err(Error::Corrupt { what: "uses.outcome" }),
+        };
+        Ok(Use {
+            id: rows::parse("uses.id", &self.id)?,
+            cameo: rows::parse("uses.cameo_id", &self.cameo_id)?,
+            generator: rows::parse("uses.generator_key", &self.generator_key)?,
+            purpose,
+            requester_sealed: self.requester_sealed,
+            outcome,
+            consent_version: self
+                .consent_version
+                .map(|v| rows::count("uses.consent_version", v))
+                .transpose()?,
+            issued: Millis(self.issued_ms),
+            log_index: rows::count("uses.log_index", self.log_index)?,
+        })
+    }
+}
+
+/// Adds a use. The log's entry must be there already (same transaction).
+///
+/// # Errors
+/// [`Error::Conflict`] where the id is taken.
+pub async fn insert(tx: &mut Tx, u: &Use) -> Result<()> {
+    let (outcome, rule, expires, kid) = match &u.outcome {
+        UseOutcome::Allowed { expires, kid } => ("allowed", None, Some(expires.0), Some(&**kid)),
+        UseOutcome::Denied(rule) => ("denied", Some(rule.name()), None, None),
+    };
+    let log_index = rows::integer("uses.log_index", u.log_index)?;
+    on!(tx, |c| sqlx::query(INSERT)
+        .bind(u.id.as_str())
+        .bind(u.cameo.as_str())
+        .bind(u.generator.as_str())
+        .bind(u.purpose.name())
+        .bind(&u.requester_sealed)
+        .bind(outcome)
+        .bind(rule)
+        .bind(u.consent_version.map(i64::from))
+        .bind(u.issued.0)
+        .bind(expires)
+        .bind(kid)
+        .bind(log_index)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// The use of this id.
+pub async fn get(tx: &mut Tx, id: &UseId) -> Result<Option<Use>> {
+    on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(id.as_str()).fetch_optional(c).await)?
+        .map(Row::parse)
+        .transpose()
+}
+
+/// Uses of a cameo, the newest first, at most `limit`; `before` is the log index of the last one
+/// of the page before.
+pub async fn by_cameo(
+    tx: &mut Tx,
+    cameo: &CameoId,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<Use>> {
+    let before = before.map_or(i64::MAX, |b| i64::try_from(b).unwrap_or(i64::MAX));
+    on!(tx, |c| sqlx::query_as::<_, Row>(BY_CAMEO)
+        .bind(cameo.as_str())
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await)?
+    .into_iter()
+    .map(Row::parse)
+    .collect()
+}
