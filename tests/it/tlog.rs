@@ -33,7 +33,7 @@ struct Commitment {
     label: String,
     salt: String,
     body: String,
-    commitment: String,
+    value: String,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ fn the_vectors_verify() {
     }
     let c = &vectors.commitment;
     let salt = Salt::from_bytes(hash(&c.salt).0);
-    assert!(commitment::opens(&hash(&c.commitment), &c.label, &salt, c.body.as_bytes()));
+    assert!(commitment::opens(&hash(&c.value), &c.label, &salt, c.body.as_bytes()));
 }
 
 /// An operator who rewrites the past and everything that can be recomputed is found out by who
@@ -193,7 +193,7 @@ fn vectors() -> Vectors {
             label: "subject".into(),
             salt: hex::encode(salt(3).expose()),
             body: "sub_example".into(),
-            commitment: entry(3).commitments["subject"].to_string(),
+            value: entry(3).commitments["subject"].to_string(),
         },
         entries,
         inclusion,

@@ -280,10 +280,18 @@ fn first_face(map: &mut [(Value, Value)]) -> &mut [(Value, Value)] {
     faces[0].as_map_mut().unwrap()
 }
 
+/// Who expects the token, and when.
+type At<'a> = ([&'a str; 2], i64);
+
+/// Takes a case: its name, its outcome, and the token.
+type Add<'a> = dyn FnMut(&str, &str, At<'_>, &[u8]) + 'a;
+
+const US: At<'_> = ([ISSUER, AUDIENCE], NOW);
+
 fn vectors() -> Vectors {
     let keys: KeySet = [key().verifying_key()].into_iter().collect();
     let mut cases = Vec::new();
-    let mut at = |name: &str, outcome: &str, who: [&str; 2], now: i64, token: &[u8]| {
+    let mut add = |name: &str, outcome: &str, (who, now): At<'_>, token: &[u8]| {
         cases.push(Case {
             name: name.into(),
             outcome: outcome.into(),
@@ -293,99 +301,10 @@ fn vectors() -> Vectors {
             token: hex::encode(token),
         });
     };
-    let us = [ISSUER, AUDIENCE];
-    let none = HeaderBuilder::new;
-
-    at("good", "ok", us, NOW, good());
-    let mut small = claims();
-    identity(&mut small).voice = None;
-    identity(&mut small).faces.truncate(1);
-    identity(&mut small).faces[0].frame = None;
-    small.restrictions.clear();
-    at("good_smallest", "ok", us, NOW, &token::issue(&key(), &small).unwrap());
-    at("good_last_second", "ok", us, NOW + 329, good());
-    at("good_leeway_before", "ok", us, NOW - 30, good());
-    at("expired", "expired", us, NOW + 330, good());
-    let mut later = claims();
-    later.not_before = NOW + 100;
-    at("not_yet_valid", "not_yet_valid", us, NOW, &token::issue(&key(), &later).unwrap());
-    at("issued_in_future", "issued_in_future", us, NOW - 31, good());
-    at("wrong_issuer", "wrong_issuer", ["https://other.example", AUDIENCE], NOW, good());
-    at("wrong_audience", "wrong_audience", [ISSUER, "gen_other"], NOW, good());
-
-    let mut bytes = good().to_vec();
-    *bytes.last_mut().unwrap() ^= 1;
-    at("altered_signature", "bad_signature", us, NOW, &bytes);
-    let mut bytes = good().to_vec();
-    let user = bytes.windows(6).position(|w| w == b"user-7").unwrap();
-    bytes[user + 5] = b'8';
-    at("altered_requester", "bad_signature", us, NOW, &bytes);
-    let stranger = SigningKey::from_seed(&[43; 32]).unwrap();
-    at("unknown_key", "unknown_key", us, NOW, &token::issue(&stranger, &claims()).unwrap());
-    let other_aad = Profile { external_aad: b"x", ..PROFILE };
-    let bytes = cose::sign(&key(), &other_aad, payload()).unwrap();
-    at("external_aad", "bad_signature", us, NOW, &bytes);
-    let other_type = Profile { typ: "application/cwt", ..PROFILE };
-    let bytes = cose::sign(&key(), &other_type, payload()).unwrap();
-    at("wrong_type", "wrong_type", us, NOW, &bytes);
-    let bytes = custom(header().algorithm(iana::Algorithm::ES256), none());
-    at("wrong_algorithm", "wrong_algorithm", us, NOW, &bytes);
-    let no_alg = || {
-        HeaderBuilder::new()
-            .key_id(key().id().0.to_vec())
-            .value(TYP, Value::Text(token::TYPE.into()))
-    };
-    at("no_algorithm", "wrong_algorithm", us, NOW, &custom(no_alg(), none()));
-    let bytes = custom(no_alg(), none().algorithm(iana::Algorithm::EdDSA));
-    at("unprotected_algorithm", "unprotected_header", us, NOW, &bytes);
-    let bytes = custom(header(), none().key_id(key().id().0.to_vec()));
-    at("unprotected_kid", "unprotected_header", us, NOW, &bytes);
-    let bytes = custom(header().add_critical(iana::HeaderParameter::Alg), none());
-    at("critical", "unknown_critical", us, NOW, &bytes);
-    let bytes = custom(header().key_id(vec![1, 2, 3]), none());
-    at("short_kid", "no_key_id", us, NOW, &bytes);
-
-    at("empty", "malformed", us, NOW, b"");
-    at("cut", "malformed", us, NOW, &good()[..good().len() - 1]);
-    at("untagged", "malformed", us, NOW, &good()[1..]);
-    at("trailing_byte", "trailing_bytes", us, NOW, &[good(), &[0]].concat());
-    let long_head = [&[0xd8, 18], &good()[1..]].concat();
-    at("long_tag", "not_deterministic", us, NOW, &long_head);
-    let mut doubled = vec![0xb0]; // a claims set with iss twice: two entries more than its own 14
-    doubled.extend_from_slice(&[0x01, 0x61, b'a', 0x01, 0x61, b'a']);
-    doubled.extend_from_slice(&payload()[1..]);
-    let bytes = cose::sign(&key(), &PROFILE, doubled).unwrap();
-    at("claim_twice", "duplicate_key", us, NOW, &bytes);
-
-    let bytes = with_claims(|m| m.push((Value::from(-70_000), Value::from(1))));
-    at("unknown_claim", "ok", us, NOW, &bytes);
-    let bytes = with_claims(|m| *entry(m, -65_537) = Value::from(2));
-    at("version_2", "unknown_version", us, NOW, &bytes);
-    let bytes = with_claims(|m| {
-        *entry(m, -65_543) = Value::Array(vec![Value::from(2), Value::Bytes(vec![0; 8])]);
-    });
-    at("sealed_payload", "unknown_payload", us, NOW, &bytes);
-    let bytes = with_claims(|m| m.retain(|(k, _)| *k != Value::from(4)));
-    at("no_exp", "missing_claim", us, NOW, &bytes);
-    let bytes = with_claims(|m| *entry(m, 4) = Value::Text("tomorrow".into()));
-    at("exp_of_wrong_type", "invalid_claim", us, NOW, &bytes);
-    let bytes = with_claims(|m| *entry(m, 4) = Value::from(NOW + 100_000));
-    at("too_long_lived", "invalid_claim", us, NOW, &bytes);
-    let bytes = with_claims(|m| *entry(first_face(m), 3) = Value::Float(1.0));
-    at("false_norm", "invalid_claim", us, NOW, &bytes);
-    let bytes = with_claims(|m| {
-        *entry(first_face(m), 2) = Value::Tag(85, Box::new(Value::Bytes(vec![0, 0, 128, 63])));
-        *entry(first_face(m), 3) = Value::Float(1.0);
-    });
-    at("wrong_dimension", "invalid_claim", us, NOW, &bytes);
-    let bytes = with_claims(|m| {
-        let nan = [f32::NAN.to_le_bytes(); 8].concat();
-        *entry(first_face(m), 2) = Value::Tag(85, Box::new(Value::Bytes(nan)));
-    });
-    at("not_finite", "invalid_claim", us, NOW, &bytes);
-    let bytes = with_claims(|m| *entry(first_face(m), 1) = Value::Text("left".into()));
-    at("pose_twice", "invalid_claim", us, NOW, &bytes);
-
+    expectations(&mut add);
+    signatures_and_headers(&mut add);
+    encodings(&mut add);
+    claims_sets(&mut add);
     Vectors {
         about: "Conditioning tokens and what a verifier must say of each; see docs/token.md".into(),
         seed: hex::encode([42; 32]),
@@ -393,6 +312,105 @@ fn vectors() -> Vectors {
         jwks: serde_json::to_value(keys.to_jwks()).unwrap(),
         cases,
     }
+}
+
+fn expectations(add: &mut Add<'_>) {
+    add("good", "ok", US, good());
+    let mut small = claims();
+    identity(&mut small).voice = None;
+    identity(&mut small).faces.truncate(1);
+    identity(&mut small).faces[0].frame = None;
+    small.restrictions.clear();
+    add("good_smallest", "ok", US, &token::issue(&key(), &small).unwrap());
+    add("good_last_second", "ok", (US.0, NOW + 329), good());
+    add("good_leeway_before", "ok", (US.0, NOW - 30), good());
+    add("expired", "expired", (US.0, NOW + 330), good());
+    let mut later = claims();
+    later.not_before = NOW + 100;
+    add("not_yet_valid", "not_yet_valid", US, &token::issue(&key(), &later).unwrap());
+    add("issued_in_future", "issued_in_future", (US.0, NOW - 31), good());
+    add("wrong_issuer", "wrong_issuer", (["https://other.example", AUDIENCE], NOW), good());
+    add("wrong_audience", "wrong_audience", ([ISSUER, "gen_other"], NOW), good());
+}
+
+fn signatures_and_headers(add: &mut Add<'_>) {
+    let none = HeaderBuilder::new;
+    let mut bytes = good().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    add("altered_signature", "bad_signature", US, &bytes);
+    let mut bytes = good().to_vec();
+    let user = bytes.windows(6).position(|w| w == b"user-7").unwrap();
+    bytes[user + 5] = b'8';
+    add("altered_requester", "bad_signature", US, &bytes);
+    let stranger = SigningKey::from_seed(&[43; 32]).unwrap();
+    add("unknown_key", "unknown_key", US, &token::issue(&stranger, &claims()).unwrap());
+    let other_aad = Profile { external_aad: b"x", ..PROFILE };
+    let bytes = cose::sign(&key(), &other_aad, payload()).unwrap();
+    add("external_aad", "bad_signature", US, &bytes);
+    let other_type = Profile { typ: "application/cwt", ..PROFILE };
+    let bytes = cose::sign(&key(), &other_type, payload()).unwrap();
+    add("wrong_type", "wrong_type", US, &bytes);
+    let bytes = custom(header().algorithm(iana::Algorithm::ES256), none());
+    add("wrong_algorithm", "wrong_algorithm", US, &bytes);
+    let no_alg = || {
+        HeaderBuilder::new()
+            .key_id(key().id().0.to_vec())
+            .value(TYP, Value::Text(token::TYPE.into()))
+    };
+    add("no_algorithm", "wrong_algorithm", US, &custom(no_alg(), none()));
+    let bytes = custom(no_alg(), none().algorithm(iana::Algorithm::EdDSA));
+    add("unprotected_algorithm", "unprotected_header", US, &bytes);
+    let bytes = custom(header(), none().key_id(key().id().0.to_vec()));
+    add("unprotected_kid", "unprotected_header", US, &bytes);
+    let bytes = custom(header().add_critical(iana::HeaderParameter::Alg), none());
+    add("critical", "unknown_critical", US, &bytes);
+    let bytes = custom(header().key_id(vec![1, 2, 3]), none());
+    add("short_kid", "no_key_id", US, &bytes);
+}
+
+fn encodings(add: &mut Add<'_>) {
+    add("empty", "malformed", US, b"");
+    add("cut", "malformed", US, &good()[..good().len() - 1]);
+    add("untagged", "malformed", US, &good()[1..]);
+    add("trailing_byte", "trailing_bytes", US, &[good(), &[0]].concat());
+    let long_head = [&[0xd8, 18], &good()[1..]].concat();
+    add("long_tag", "not_deterministic", US, &long_head);
+    let mut doubled = vec![0xb0]; // a claims set with iss twice: two entries more than its own 14
+    doubled.extend_from_slice(&[0x01, 0x61, b'a', 0x01, 0x61, b'a']);
+    doubled.extend_from_slice(&payload()[1..]);
+    let bytes = cose::sign(&key(), &PROFILE, doubled).unwrap();
+    add("claim_twice", "duplicate_key", US, &bytes);
+}
+
+fn claims_sets(add: &mut Add<'_>) {
+    let bytes = with_claims(|m| m.push((Value::from(-70_000), Value::from(1))));
+    add("unknown_claim", "ok", US, &bytes);
+    let bytes = with_claims(|m| *entry(m, -65_537) = Value::from(2));
+    add("version_2", "unknown_version", US, &bytes);
+    let bytes = with_claims(|m| {
+        *entry(m, -65_543) = Value::Array(vec![Value::from(2), Value::Bytes(vec![0; 8])]);
+    });
+    add("sealed_payload", "unknown_payload", US, &bytes);
+    let bytes = with_claims(|m| m.retain(|(k, _)| *k != Value::from(4)));
+    add("no_exp", "missing_claim", US, &bytes);
+    let bytes = with_claims(|m| *entry(m, 4) = Value::Text("tomorrow".into()));
+    add("exp_of_wrong_type", "invalid_claim", US, &bytes);
+    let bytes = with_claims(|m| *entry(m, 4) = Value::from(NOW + 100_000));
+    add("too_long_lived", "invalid_claim", US, &bytes);
+    let bytes = with_claims(|m| *entry(first_face(m), 3) = Value::Float(1.0));
+    add("false_norm", "invalid_claim", US, &bytes);
+    let bytes = with_claims(|m| {
+        *entry(first_face(m), 2) = Value::Tag(85, Box::new(Value::Bytes(vec![0, 0, 128, 63])));
+        *entry(first_face(m), 3) = Value::Float(1.0);
+    });
+    add("wrong_dimension", "invalid_claim", US, &bytes);
+    let bytes = with_claims(|m| {
+        let nan = [f32::NAN.to_le_bytes(); 8].concat();
+        *entry(first_face(m), 2) = Value::Tag(85, Box::new(Value::Bytes(nan)));
+    });
+    add("not_finite", "invalid_claim", US, &bytes);
+    let bytes = with_claims(|m| *entry(first_face(m), 1) = Value::Text("left".into()));
+    add("pose_twice", "invalid_claim", US, &bytes);
 }
 
 fn vectors_path() -> PathBuf {
