@@ -4,6 +4,9 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# The Rust that the service is tried with, installed where there is none that is new enough.
+rust_tried=1.95.0
+
 # The oldest Rust that builds the service: `rust-version` of Cargo.toml.
 rust_wanted() {
     sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' "$repository/Cargo.toml"
@@ -33,9 +36,9 @@ choose_rust() {
             rust_is_new_enough && return
         fi
     fi
-    # The default toolchain is too old or missing, but a stable one was installed.
-    if command -v rustup >/dev/null && RUSTUP_TOOLCHAIN=stable rust_is_new_enough; then
-        export RUSTUP_TOOLCHAIN=stable
+    # The default toolchain is too old or missing, but scripts/setup.sh has installed one.
+    if command -v rustup >/dev/null && RUSTUP_TOOLCHAIN=$rust_tried rust_is_new_enough; then
+        export RUSTUP_TOOLCHAIN=$rust_tried
     fi
 }
 

@@ -94,10 +94,14 @@ is_there() {
     if [ "$package" != "$1" ] && command -v "${1#*:}" >/dev/null; then return 0; fi
     case $package in
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0 ;;
-        python3-pip) python3 -m pip --version >/dev/null 2>&1 && return 0 ;;
-        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && return 0 ;;
+        python3-pip) python_has pip && return 0 ;;
+        python3-venv) python_has ensurepip && return 0 ;;
     esac
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed'
+}
+
+python_has() {
+    python3 -c "import importlib.util, sys; sys.exit(not importlib.util.find_spec('$1'))" 2>/dev/null
 }
 
 media_is_new_enough() {
@@ -116,9 +120,11 @@ rust() {
         apt-cache show rustup >/dev/null 2>&1 || fail "$manual"
         packages rustup
     fi
-    say "installing the stable Rust toolchain"
-    quietly "rustup toolchain install" rustup toolchain install stable --profile minimal \
-        --component clippy --component rustfmt
+    # A version of its own: the toolchains that are there serve other work and stay as they are.
+    # shellcheck disable=SC2154 # scripts/env.sh
+    say "installing Rust $rust_tried beside what is there"
+    quietly "rustup toolchain install" rustup toolchain install "$rust_tried" --profile minimal \
+        --component clippy --component rustfmt --no-self-update
     choose_rust
     rust_is_new_enough || fail "$manual"
 }
