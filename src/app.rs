@@ -56,33 +56,9 @@ impl App {
         metrics: PrometheusHandle,
         overrides: Overrides,
     ) -> Result<Self> {
-        let entropy = overrides.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
-        let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let url = config.database.url.expose_secret();
-        prepare_folder(url)?;
-        let options = Options { readers: config.database.max_connections, ..Options::default() };
-        let db = Db::connect(url, &options).await.context("the database can't be opened")?;
-        db.migrate().await.context("the database can't be migrated")?;
-        let embedded = db.engine() == Engine::Sqlite;
-        let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
         let models = load_models(&config).await?;
-        let program = match overrides.program {
-            Some(program) => program,
-            None => std::env::current_exe().context("this program can't find itself")?,
-        };
-        let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
-        let decoder = Decoder::new(program, limits(&config)).with_policy(policy);
-        let sandbox = probe(&decoder).await?;
-        let parts = Parts {
-            settings: settings(&config, embedded, &*entropy, overrides.script)?,
-            db,
-            clock,
-            entropy,
-            master: MasterKeys::from(master),
-            models: Arc::new(models),
-            decoder,
-        };
-        let services = Services::open(parts).await?;
+        let services = assemble(&config, overrides, models).await?;
+        let sandbox = probe(services.decoder()).await?;
         let limits = http::Limits {
             in_flight: config.server.max_in_flight,
             request: Duration::from_secs(config.server.request_timeout_s),
@@ -132,6 +108,42 @@ impl App {
         self.services.db().close().await;
         served.context("the server broke off")
     }
+}
+
+/// The use cases alone, without models: for commands that only need the database and the keys.
+///
+/// # Errors
+/// As [`App::build`].
+pub async fn services(config: Config, overrides: Overrides) -> Result<Services> {
+    assemble(&config, overrides, Models::default()).await
+}
+
+async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Result<Services> {
+    let entropy = overrides.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+    let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
+    let url = config.database.url.expose_secret();
+    prepare_folder(url)?;
+    let options = Options { readers: config.database.max_connections, ..Options::default() };
+    let db = Db::connect(url, &options).await.context("the database can't be opened")?;
+    db.migrate().await.context("the database can't be migrated")?;
+    let embedded = db.engine() == Engine::Sqlite;
+    let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
+    let program = match overrides.program {
+        Some(program) => program,
+        None => std::env::current_exe().context("this program can't find itself")?,
+    };
+    let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
+    let decoder = Decoder::new(program, limits(config)).with_policy(policy);
+    let parts = Parts {
+        settings: settings(config, embedded, &*entropy, overrides.script)?,
+        db,
+        clock,
+        entropy,
+        master: MasterKeys::from(master),
+        models: Arc::new(models),
+        decoder,
+    };
+    Ok(Services::open(parts).await?)
 }
 
 /// Ends on Ctrl-C or SIGTERM.

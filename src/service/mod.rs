@@ -19,7 +19,7 @@ pub mod review;
 mod settings;
 pub mod signing;
 mod spool;
-mod spread;
+pub mod spread;
 mod subject;
 pub mod verify;
 
