@@ -15,15 +15,16 @@
 //! # The import rule
 //!
 //! ```text
-//! cli -> app -> http -> service -> {store, infer, media, liveness, identity, drawn}
-//!                                -> {token, tlog} -> crypto -> domain -> env
+//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, drawn}
+//!                                         -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
-//! A module may import only what stands to its right. `store`, `infer`, `media`, `liveness`,
-//! `identity` and `drawn` never import each other; `service` (and for the drawn head, `cli`) joins
-//! them. `axum` is named only in `http`, `sqlx` only in `store`, `ort` and `whisper_rs` only in
-//! `infer`, `ring` only in `crypto`, `ffmpeg_the_third` only in `media`, and `opencv` only in
-//! `media`, `liveness` and `infer`. `tests/it/architecture.rs` keeps it so.
+//! A module may import only what stands to its right; those in one pair of braces never import
+//! each other: `service` (and for the drawn head, `cli`) joins them. A macro belongs to its room
+//! too: `run_tx!` is `store`'s. `axum` is named only in `http`, `sqlx` only in `store`, `ort`,
+//! `opencv` and `whisper_rs` only in `infer`, `ring` only in `crypto`, `ffmpeg_the_third`,
+//! `landlock` and `seccompiler` only in `media`, and `anyhow` only in `app` and `cli`.
+//! `tests/it/architecture.rs` keeps it so.
 
 pub mod app;
 pub mod cli;

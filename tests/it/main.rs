@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod architecture;
+mod config;
 mod crypto;
 mod drawn;
 mod media;
