@@ -1,0 +1,187 @@
+//! Were the asked digits read aloud?
+//!
+//! Only what was said while the video ran counts. Voice activity comes first: silence is
+//! silence whatever a transcription model makes of it. Then the transcript is held against the
+//! asked digits by edit distance, beside the model's score for the asked digits over their best
+//! rivals: the score can forgive one misheard digit, and can cast doubt on an exact transcript.
+//! Score: share of the asked digits that were heard (one minus edit distance over length).
+
+use super::policy::SpeechPolicy;
+use super::result;
+use super::timeline::Timeline;
+use crate::domain::challenge::{MAX_DIGITS, MIN_DIGITS};
+use crate::domain::evidence::{Evidence, SpokenDigit, Transcript};
+use crate::domain::verdict::{Check, CheckResult, ReasonCode, Status};
+
+/// Transcripts longer than this are no reading of a challenge, and not compared with one.
+const MAX_HEARD: usize = 4 * MAX_DIGITS;
+
+pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPolicy) -> CheckResult {
+    let asked = &evidence.challenge.digits;
+    if !(MIN_DIGITS..=MAX_DIGITS).contains(&asked.len()) {
+        let reasons = vec![ReasonCode::DigitsUnclear];
+        return result(Check::Speech, Status::Inconclusive, None, None, reasons);
+    }
+    let fail = |reason| result(Check::Speech, Status::Fail, Some(0.0), Some(1.0), vec![reason]);
+    let on_camera = OnCamera::of(timeline, p);
+    if on_camera.speech_ms(evidence) < p.min_speech_per_digit_ms.saturating_mul(asked.len() as i64)
+    {
+        return fail(ReasonCode::NoSpeech);
+    }
+    let Some(transcript) = &evidence.speech.transcript else {
+        let reasons = vec![ReasonCode::SpeechUnavailable];
+        return result(Check::Speech, Status::Unavailable, None, None, reasons);
+    };
+    let noisy = evidence.speech.snr_db.is_some_and(|db| db < p.noisy_below_db);
+    if !(transcript.digits_present >= p.min_digits_present) || transcript.digits.is_empty() {
+        return fail(if noisy { ReasonCode::TooNoisy } else { ReasonCode::NoDigitsHeard });
+    }
+    let heard: Vec<SpokenDigit> =
+        transcript.digits.iter().copied().filter(|d| on_camera.holds(d)).take(MAX_HEARD).collect();
+    let edits = edit_distance(asked, &heard.iter().map(|d| d.digit).collect::<Vec<_>>());
+    let (status, reason) = weigh(edits, &heard, transcript, p);
+    let mut reasons: Vec<ReasonCode> = reason.into_iter().collect();
+    if noisy && status != Status::Pass {
+        reasons.push(ReasonCode::TooNoisy);
+    }
+    let share = |wrong: usize| 1.0 - wrong.min(asked.len()) as f32 / asked.len() as f32;
+    let forgiven = usize::from(edits == 1 && status == Status::Pass);
+    result(Check::Speech, status, Some(share(edits)), Some(share(forgiven)), reasons)
+}
+
+/// Holds edits and score against each other; see the table in `docs/verdict.md`.
+fn weigh(
+    edits: usize,
+    heard: &[SpokenDigit],
+    transcript: &Transcript,
+    p: &SpeechPolicy,
+) -> (Status, Option<ReasonCode>) {
+    use Status::{Fail, Inconclusive, Pass};
+    let unclear = Some(ReasonCode::DigitsUnclear);
+    let wrong = Some(ReasonCode::WrongDigits);
+    let strength = match transcript.score {
+        None => Strength::Unknown,
+        Some(s) if s >= p.score_strong => Strength::Strong,
+        Some(s) if s >= p.score_pass => Strength::For,
+        Some(s) if s < p.score_against => Strength::Against,
+        Some(_) => Strength::Open, // also where it is not a number
+    };
+    match (edits, strength) {
+        (0, Strength::Strong | Strength::For) | (1, Strength::Strong) => (Pass, None),
+        (0, Strength::Unknown) if heard.iter().all(|d| d.confidence >= p.min_confidence) => {
+            (Pass, None)
+        }
+        (0, Strength::Unknown | Strength::Open) | (1, Strength::For) | (2, Strength::Strong) => {
+            (Inconclusive, unclear)
+        }
+        (0, Strength::Against) | (1, Strength::Open | Strength::Unknown) => (Fail, unclear),
+        _ => (Fail, wrong),
+    }
+}
+
+/// What the score says of the asked digits.
+enum Strength {
+    Strong,
+    For,
+    Open,
+    Against,
+    Unknown,
+}
+
+/// The time in which something said was said on camera.
+struct OnCamera {
+    from_ms: i64,
+    to_ms: i64,
+}
+
+impl OnCamera {
+    fn of(timeline: &Timeline<'_>, p: &SpeechPolicy) -> Self {
+        // Without frames nothing was said on camera.
+        timeline.bounds().map_or(Self { from_ms: 0, to_ms: -1 }, |(first, last)| Self {
+            from_ms: first.saturating_sub(p.outside_ms),
+            to_ms: last.saturating_add(p.outside_ms),
+        })
+    }
+
+    /// Whether a digit lies inside; digits without times are covered by [`Self::speech_ms`].
+    fn holds(&self, d: &SpokenDigit) -> bool {
+        d.start_ms.is_none_or(|t| t >= self.from_ms) && d.end_ms.is_none_or(|t| t <= self.to_ms)
+    }
+
+    /// Speech inside, in milliseconds. Stretches that overlap count once.
+    fn speech_ms(&self, evidence: &Evidence) -> i64 {
+        let mut stretches: Vec<(i64, i64)> = evidence
+            .speech
+            .segments
+            .iter()
+            .map(|s| (s.start_ms.max(self.from_ms), s.end_ms.min(self.to_ms)))
+            .filter(|(start, end)| end > start)
+            .collect();
+        stretches.sort_unstable();
+        let mut counted_to = i64::MIN;
+        let mut sum = 0_i64;
+        for (start, end) in stretches {
+            sum = sum.saturating_add(end.saturating_sub(start.max(counted_to)).max(0));
+            counted_to = counted_to.max(end);
+        }
+        sum
+    }
+}
+
+/// Levenshtein distance: substitutions, insertions and deletions each cost one.
+fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::liveness::Policy;
+
+    #[test]
+    fn edit_distances() {
+        assert_eq!(edit_distance(&[4, 7, 1], &[4, 7, 1]), 0);
+        assert_eq!(edit_distance(&[4, 7, 1], &[7, 4, 1]), 2);
+        assert_eq!(edit_distance(&[4, 7, 1], &[4, 1]), 1);
+        assert_eq!(edit_distance(&[4, 7, 1], &[4, 0, 7, 1]), 1);
+        assert_eq!(edit_distance(&[4, 7, 1], &[]), 3);
+        assert_eq!(edit_distance(&[], &[]), 0);
+    }
+
+    #[test]
+    fn the_table_of_edits_and_score() {
+        use Status::{Fail, Inconclusive, Pass};
+        let p = Policy::balanced().speech;
+        let status = |edits, score, confidence| {
+            let digit = SpokenDigit { digit: 1, start_ms: None, end_ms: None, confidence };
+            let t = Transcript { digits: vec![digit], score, digits_present: 1.0 };
+            weigh(edits, &t.digits, &t, &p).0
+        };
+        // Rows: edits; columns: strong, for, open, against, no score.
+        let scores = [Some(1.0), Some(0.05), Some(-0.05), Some(-1.0), None];
+        for (edits, row) in [
+            [Pass, Pass, Inconclusive, Fail, Pass],
+            [Pass, Inconclusive, Fail, Fail, Fail],
+            [Inconclusive, Fail, Fail, Fail, Fail],
+            [Fail, Fail, Fail, Fail, Fail],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(scores.map(|s| status(edits, s, 0.9)), row, "{edits} edits");
+        }
+        assert_eq!(status(0, None, 0.1), Inconclusive);
+        assert_eq!(status(0, None, f32::NAN), Inconclusive);
+        assert_eq!(status(0, Some(f32::NAN), 0.9), Inconclusive);
+    }
+}
