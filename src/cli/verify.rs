@@ -1,0 +1,169 @@
+//! `cameo verify`: stored evidence, judged again.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use crate::domain::evidence::{EVIDENCE_VERSION, Evidence};
+use crate::domain::verdict::{Decision, Status, Verdict};
+use crate::liveness::{Policy, judge};
+
+/// Largest evidence file read, in bytes. A frame takes about 400 bytes: this is over 20 minutes at
+/// 60 frames a second, far beyond what a capture may have.
+const MAX_EVIDENCE: u64 = 32 * 1024 * 1024;
+
+/// Judge stored evidence again: the same evidence gives the same verdict
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The evidence, as JSON
+    #[arg(long, value_name = "FILE")]
+    evidence: PathBuf,
+    /// The policy to judge by: balanced or strict
+    #[arg(long, default_value = "balanced", value_parser = policy)]
+    policy: Policy,
+    /// Print the verdict as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn policy(name: &str) -> Result<Policy, String> {
+    Policy::named(name).ok_or_else(|| "the policies are balanced and strict".to_owned())
+}
+
+/// Reads the evidence, judges it and prints the verdict. Whatever the verdict, the command
+/// succeeds; scripts read `decision` in the JSON.
+///
+/// # Errors
+/// A file that can't be read, is too large, is not evidence, or is of another version.
+pub fn run(args: &Verify) -> anyhow::Result<()> {
+    let evidence = read(&args.evidence)?;
+    let verdict = judge(&evidence, &args.policy);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &verdict)?;
+        writeln!(out)?;
+    } else {
+        print(&verdict, &mut out)?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Evidence> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("opening {shown}"))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_EVIDENCE + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("reading {shown}"))?;
+    ensure!(
+        bytes.len() as u64 <= MAX_EVIDENCE,
+        "{shown} is larger than the {} MiB that evidence may have",
+        MAX_EVIDENCE / 1024 / 1024
+    );
+    parse(&bytes).with_context(|| format!("reading {shown}"))
+}
+
+/// Reads evidence of this version. The parser's own message is kept out where it would quote what
+/// a person said: it names line and column only.
+fn parse(bytes: &[u8]) -> anyhow::Result<Evidence> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        version: u16,
+    }
+    let refused = |what: &str, e: &serde_json::Error| {
+        anyhow::anyhow!("{what} (line {}, column {})", e.line(), e.column())
+    };
+    let header: Header = serde_json::from_slice(bytes)
+        .map_err(|e| refused("this is not evidence: JSON with a \"version\" is expected", &e))?;
+    if header.version != EVIDENCE_VERSION {
+        bail!(
+            "the evidence has version {}, but this software reads version {EVIDENCE_VERSION} only; \
+             use the release that wrote it",
+            header.version
+        );
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|e| refused("a field of the evidence is missing, unknown or out of its range", &e))
+}
+
+fn print(verdict: &Verdict, out: &mut impl Write) -> std::io::Result<()> {
+    let decision = match verdict.decision {
+        Decision::Verified => "verified",
+        Decision::Rejected => "rejected",
+        Decision::Review => "review",
+    };
+    writeln!(out, "{decision} (policy {})", verdict.policy)?;
+    for check in &verdict.checks {
+        let status = match check.status {
+            Status::Pass => "pass",
+            Status::Fail => "fail",
+            Status::Inconclusive => "inconclusive",
+            Status::Unavailable => "unavailable",
+        };
+        write!(out, "  {:<10} {status:<12}", check.check.name())?;
+        if let (Some(score), Some(threshold)) = (check.score, check.threshold) {
+            write!(out, " {score:.3} (threshold {threshold:.3})")?;
+        }
+        writeln!(out)?;
+        for reason in &check.reasons {
+            writeln!(out, "    {}: {} {}", reason.code(), reason.meaning(), reason.advice())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::challenge::{Challenge, Motion};
+    use crate::domain::evidence::{IdentityEvidence, MediaFacts, SpeechEvidence};
+    use crate::env::Millis;
+
+    fn evidence() -> Evidence {
+        let challenge =
+            Challenge::new(vec![4, 7, 1, 9], vec![Motion::Left], Millis(0), Millis(9)).unwrap();
+        Evidence {
+            version: EVIDENCE_VERSION,
+            challenge,
+            media: MediaFacts::default(),
+            models: std::collections::BTreeMap::new(),
+            frames: vec![],
+            identity: IdentityEvidence::default(),
+            spoof: None,
+            speech: SpeechEvidence::default(),
+        }
+    }
+
+    #[test]
+    fn evidence_comes_back_and_other_versions_do_not() {
+        let json = serde_json::to_value(evidence()).unwrap();
+        let bytes = |v: &serde_json::Value| serde_json::to_vec(v).unwrap();
+        assert!(parse(&bytes(&json)).unwrap() == evidence());
+
+        let mut future = json.clone();
+        future["version"] = 2.into();
+        future["shape"] = "unknown here".into();
+        let message = parse(&bytes(&future)).unwrap_err().to_string();
+        assert!(message.contains("version 2"), "{message}");
+
+        let mut odd = json;
+        odd["speech"]["transcript"] = "four seven one nine".into();
+        let message = parse(&bytes(&odd)).unwrap_err().to_string();
+        assert!(message.contains("column") && !message.contains("four"), "{message}");
+        assert!(parse(b"").is_err() && parse(b"[1]").is_err());
+    }
+
+    #[test]
+    fn the_text_names_each_check_and_what_to_do() {
+        let mut out = Vec::new();
+        print(&judge(&evidence(), &Policy::balanced()), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("rejected (policy balanced/1)"), "{text}");
+        for word in ["quality", "speech", "motion", "continuity", "pad", "no_speech: No speech"] {
+            assert!(text.contains(word), "{text}");
+        }
+    }
+}
