@@ -411,6 +411,12 @@ fn each_attack_fails_the_check_that_should_catch_it() {
             vec![R::FaceChanged],
         ),
         (
+            "the last sample is another person's",
+            changed(Scene::default(), |e| e.identity.samples.last_mut().unwrap().distance = 0.8),
+            Review,
+            vec![R::IdentityUnclear],
+        ),
+        (
             "a photo made into a video",
             changed(Scene::motions(&[]), |e| {
                 let face = e.frames[0].face.clone();
