@@ -1,5 +1,8 @@
 //! Synthetic captures, told as evidence, and the verdicts they deserve.
 
+// The tables of scenes are long, and scenes are made where they are used.
+#![allow(clippy::too_many_lines, clippy::needless_pass_by_value)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -88,16 +91,16 @@ impl Scene {
                 match motion {
                     // Turning tilts a little, and nodding turns a little.
                     Motion::Left => {
-                        (pose.yaw, pose.pitch) = (pose.yaw + yaw, pose.pitch - yaw / 5.0)
+                        (pose.yaw, pose.pitch) = (pose.yaw + yaw, pose.pitch - yaw / 5.0);
                     }
                     Motion::Right => {
-                        (pose.yaw, pose.pitch) = (pose.yaw - yaw, pose.pitch + yaw / 6.0)
+                        (pose.yaw, pose.pitch) = (pose.yaw - yaw, pose.pitch + yaw / 6.0);
                     }
                     Motion::Up => {
-                        (pose.yaw, pose.pitch) = (pose.yaw + pitch / 5.0, pose.pitch + pitch)
+                        (pose.yaw, pose.pitch) = (pose.yaw + pitch / 5.0, pose.pitch + pitch);
                     }
                     Motion::Down => {
-                        (pose.yaw, pose.pitch) = (pose.yaw - pitch / 5.0, pose.pitch - pitch)
+                        (pose.yaw, pose.pitch) = (pose.yaw - pitch / 5.0, pose.pitch - pitch);
                     }
                 }
             }
@@ -302,7 +305,7 @@ fn each_attack_fails_the_check_that_should_catch_it() {
         (
             "speech without digits",
             changed(Scene::default(), |e| {
-                e.speech.transcript.as_mut().unwrap().digits_present = 0.1
+                e.speech.transcript.as_mut().unwrap().digits_present = 0.1;
             }),
             Rejected,
             vec![R::NoDigitsHeard],
@@ -508,7 +511,7 @@ fn each_attack_fails_the_check_that_should_catch_it() {
             "four frames a second",
             changed(Scene { fps: 4.0, rise_ms: 1200.0, ..Scene::default() }, |e| {
                 for f in &mut e.frames {
-                    f.detected = Some(1)
+                    f.detected = Some(1);
                 }
             }),
             Rejected,
@@ -728,7 +731,7 @@ proptest! {
         steps in prop::collection::vec((0u8..12, 0.0f32..1.0, any::<prop::sample::Index>()), 1..6),
     ) {
         for made in [vec![Left, Up], made] {
-            let mut evidence = Scene { seed, made, ..Scene::default() }.build();
+            let mut evidence = Scene { made, seed, ..Scene::default() }.build();
             let mut before = rank(verdict(&evidence).decision);
             for (how, amount, at) in &steps {
                 worsen(&mut evidence, *how, *amount, *at);
