@@ -5,6 +5,7 @@
 
 mod crypto;
 mod drawn;
+mod liveness;
 mod media;
 mod tlog;
 mod token;
