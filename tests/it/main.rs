@@ -7,5 +7,7 @@ mod crypto;
 mod drawn;
 mod liveness;
 mod media;
+mod store;
+mod support;
 mod tlog;
 mod token;
