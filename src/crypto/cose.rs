@@ -1,6 +1,6 @@
 //! `COSE_Sign1` (RFC 9052 §4.2) with Ed25519, written deterministically and read strictly.
 //!
-//! Everything that matters is in the protected header: `alg` (EdDSA, -8), `kid` and `typ` (RFC
+//! Everything that matters is in the protected header: `alg` (`EdDSA`, -8), `kid` and `typ` (RFC
 //! 9596), and `content type` where there is one. The unprotected header may hold transparency
 //! receipts (label 394) only, which are not looked at here; a verifier takes nothing from it.
 
@@ -28,7 +28,7 @@ pub enum Error {
     /// A critical header parameter that this verifier does not know.
     #[error("the message has critical header parameters that this verifier does not know")]
     UnknownCritical,
-    /// Signed with an algorithm other than EdDSA.
+    /// Signed with an algorithm other than `EdDSA`.
     #[error("the algorithm is not EdDSA with Ed25519")]
     WrongAlgorithm,
     /// The message is of another type.
@@ -135,9 +135,8 @@ pub fn verify(bytes: &[u8], profile: &Profile<'_>, keys: &KeySet) -> Result<Veri
 /// Reads the structure, strictly, without trusting anything in it.
 fn parse(bytes: &[u8], max_len: usize) -> Result<CoseSign1, Error> {
     let value = cbor::decode(bytes, max_len)?;
-    let inner = match value {
-        Value::Tag(CoseSign1::TAG, inner) => inner,
-        _ => return Err(Error::Malformed("expected CBOR tag 18")),
+    let Value::Tag(CoseSign1::TAG, inner) = value else {
+        return Err(Error::Malformed("expected CBOR tag 18"));
     };
     let Some([Value::Bytes(protected), Value::Map(unprotected), Value::Bytes(_), Value::Bytes(_)]) =
         inner.as_array().map(Vec::as_slice)

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::env::SeededEntropy;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn key(seed: u64) -> Arc<SigningKey> {
         Arc::new(SigningKey::generate(&SeededEntropy::new(seed)).unwrap())

@@ -5,7 +5,7 @@
 //! of; [`MasterKeys`] is the implementation with keys in memory.
 //!
 //! A wrapped key is `0x01 ‖ 8-byte id of the wrapping key ‖ sealed envelope` (see
-//! [`seal`](super::seal)), so that after a rotation it is known which key opens it.
+//! [`seal`]), so that after a rotation it is known which key opens it.
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};

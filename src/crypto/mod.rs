@@ -5,7 +5,7 @@
 //! - [`seal`]: the AES-256-GCM envelope and its associated data.
 //! - [`master`]: the master key, key wrapping and the per-subject data keys.
 //! - [`signing`]: Ed25519 keys; [`keyring`]: which one signs when; [`keyset`]: how verifiers get them.
-//! - [`cose`]: `COSE_Sign1`.
+//! - [`cose`] messages of the type `COSE_Sign1`.
 //! - [`apikey`]: API key secrets.
 //!
 //! Nothing here prints a secret: every type that holds one has a redacted `Debug` and is wiped

@@ -9,7 +9,7 @@ use crate::env::Millis;
 
 /// How far an entry's time may lie before an earlier entry's: several processes append, each with
 /// its own clock.
-pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+pub const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
 /// A stored entry.
 #[derive(Debug, Clone, Copy)]
