@@ -92,6 +92,15 @@ impl std::fmt::Debug for Crop {
 }
 
 impl Crop {
+    /// A crop of given pixels: rows of red, green, blue.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] as of [`Frame::new`].
+    pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, Error> {
+        Frame::new(width, height, &rgb)?;
+        Ok(Self { width, height, rgb })
+    }
+
     fn black(width: u32, height: u32) -> Self {
         Self { width, height, rgb: vec![0; width as usize * height as usize * 3] }
     }
