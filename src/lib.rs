@@ -32,6 +32,7 @@ pub mod domain;
 pub mod env;
 pub mod identity;
 pub mod infer;
+pub mod service;
 pub mod store;
 pub mod tlog;
 pub mod token;

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod crypto;
+mod infer;
+mod models;
 mod tlog;
 mod token;

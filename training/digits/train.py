@@ -1,0 +1,277 @@
+"""Trains the digits model on shards, on one or two CPU threads, for a given time.
+
+The learning rate is constant, then falls to zero over the last quarter. `last.pt` (with optimiser
+state, to go on from) and `best.pt` (averaged weights, the best on held-out speakers) are replaced
+atomically, so training can be stopped at any moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mix import read_shard
+from model import EOT, MAX_DIGITS, NOT, SOT, Config, DigitsModel, load, save
+
+NO_DIGIT, NO_ORDINAL = 10, MAX_DIGITS
+IGNORE = -100
+Item = tuple[np.ndarray, float, list[int], list | None]
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum orthogonalised by Newton–Schulz iteration, for hidden matrices (Jordan et al., 2024)."""
+
+    def __init__(self, params, lr: float = 0.02, momentum: float = 0.95, decay: float = 0.01) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                buffer = state.setdefault("momentum", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                update = orthogonal(p.grad.lerp(buffer, group["momentum"]))
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.add_(update, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+
+
+def orthogonal(g: Tensor) -> Tensor:
+    """Pushes a matrix's singular values towards one (quintic iteration, five steps)."""
+    tall = g.shape[0] > g.shape[1]
+    x = g.T if tall else g
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
+
+
+def batch(items: list[Item], frames: int, rng: random.Random | None) -> dict[str, Tensor]:
+    """Pads items to `frames` mel frames (even); with `rng`, augments them and their prompts."""
+    n, half = len(items), frames // 2
+    longest = max(1, max(len(item[2]) for item in items))
+    mels = torch.empty(n, 80, frames)
+    tokens = torch.full((n, longest + 2), EOT)
+    targets = torch.full((n, longest + 2), IGNORE)
+    frame_digit = torch.full((n, half), NO_DIGIT)
+    frame_ordinal = torch.full((n, half), NO_ORDINAL)
+    where = torch.zeros(n, longest, half)
+    for i, (cells, top, digits, spans) in enumerate(items):
+        mel = torch.from_numpy(cells[:, :frames]).float() / 127.5 + (top - 2)
+        if rng is not None:
+            mel = distort(mel, rng)
+            top += (shift := rng.gauss(0, 0.1))
+            mel = mel + shift
+        mels[i] = top - 2
+        mels[i, :, : mel.shape[1]] = mel
+        tokens[i, 0], tokens[i, 1] = SOT, NOT
+        said = torch.tensor(digits, dtype=torch.long)
+        tokens[i, 2 : 2 + len(digits)] = said
+        targets[i, 1 : 1 + len(digits)] = said
+        targets[i, 1 + len(digits)] = EOT
+        if rng is not None:  # a wrong prefix must not derail the digits that follow
+            for k in range(len(digits)):
+                if rng.random() < 0.12:
+                    tokens[i, 2 + k] = rng.randrange(10)
+        if spans is None:
+            frame_digit[i] = frame_ordinal[i] = IGNORE
+        else:
+            for k, (a, b) in enumerate(spans):
+                a, b = a // 320, min(half, b // 320 + 1)
+                frame_digit[i, a:b], frame_ordinal[i, a:b], where[i, k, a:b] = digits[k], k, 1
+    lengths = torch.tensor([len(item[2]) for item in items])
+    return {
+        "mels": mels, "tokens": tokens, "targets": targets, "frame_digit": frame_digit,
+        "frame_ordinal": frame_ordinal, "where": where, "lengths": lengths,
+    }  # fmt: skip
+
+
+def distort(mel: Tensor, rng: random.Random) -> Tensor:
+    """Warps the frequency axis a little and masks bands and moments (SpecAugment, Park et al., 2019)."""
+    if rng.random() < 0.4:
+        at = (torch.arange(80) * rng.uniform(0.93, 1.07) + rng.uniform(-1.5, 1.5)).clamp(0, 78.99)
+        low = at.long()
+        part = (at - low)[:, None]
+        mel = mel[low] * (1 - part) + mel[low + 1] * part
+    if rng.random() < 0.6:
+        mel = mel.clone()
+        mean = mel.mean()
+        for _ in range(rng.randint(0, 2)):
+            w = rng.randint(1, 10)
+            start = rng.randint(0, 80 - w)
+            mel[start : start + w] = mean
+        for _ in range(rng.randint(0, 3)):
+            w = rng.randint(1, 8)
+            start = rng.randint(0, max(1, mel.shape[1] - w))
+            mel[:, start : start + w] = mean
+    return mel
+
+
+def losses(model: DigitsModel, b: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The decoder's cross-entropy, and what guides the encoder and the cross-attention."""
+    audio = model.encoder(b["mels"])
+    logits, attention = model.decoder(b["tokens"], audio, weights=True)
+    by_digit = model.frame_digit(audio)
+    ctc = F.ctc_loss(
+        by_digit.log_softmax(-1).transpose(0, 1), b["targets"][:, 1:].clamp(0, 9),
+        torch.full((len(audio),), audio.shape[1]), b["lengths"], blank=NO_DIGIT, zero_infinity=True,
+        reduction="none",
+    )  # fmt: skip
+    attended = attention.mean(1)[:, 1 : 1 + b["where"].shape[1]]
+    known = (b["where"].sum(-1) > 0).float()
+    guided = -(torch.log((attended * b["where"]).sum(-1) + 1e-4) * known).sum() / known.sum().clamp_min(1)
+    return {
+        "tokens": F.cross_entropy(logits.flatten(0, 1), b["targets"].flatten(), ignore_index=IGNORE, label_smoothing=0.01),
+        # Where spans are unknown the encoder learns from the order alone.
+        "ctc": (ctc / b["lengths"].clamp_min(1))[b["lengths"] > 0].mean() if (b["lengths"] > 0).any() else ctc.sum() * 0,
+        "digit": F.cross_entropy(by_digit.flatten(0, 1), b["frame_digit"].flatten(), ignore_index=IGNORE),
+        "ordinal": F.cross_entropy(model.frame_ordinal(audio).flatten(0, 1), b["frame_ordinal"].flatten(), ignore_index=IGNORE),
+        "guided": guided,
+    }  # fmt: skip
+
+
+WEIGHT = {"tokens": 1.0, "ctc": 0.05, "digit": 0.5, "ordinal": 0.4, "guided": 0.15}
+
+
+def edits(a: list[int], b: list[int]) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        previous, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
+    return row[-1]
+
+
+def measure(model: DigitsModel, items: list[Item]) -> dict[str, float]:
+    """Greedy transcription of held-out examples: error rates in percent."""
+    model.eval()
+    said, wrong, total, exact, near, clean, empty = [], 0, 0, 0, 0, 0, 0
+    for start in range(0, len(items), 32):
+        said += model.greedy(batch(items[start : start + 32], 1024, None)["mels"])
+    strings = 0
+    for hypothesis, (_, _, digits, _) in zip(said, items):
+        if not digits:
+            empty += 1
+            clean += not hypothesis
+            continue
+        e = edits(hypothesis, digits)
+        strings += 1
+        wrong, total, exact, near = wrong + e, total + len(digits), exact + (e == 0), near + (e <= 1)
+    model.train()
+    return {
+        "digit_error": round(100 * wrong / max(1, total), 2), "exact": round(100 * exact / max(1, strings), 1),
+        "within_one": round(100 * near / max(1, strings), 1), "refused": round(100 * clean / max(1, empty), 1),
+    }  # fmt: skip
+
+
+def rate(progress: float, step: int) -> float:
+    """Warm-up, constant, then linear to zero over the last quarter of the time."""
+    return min(1.0, (step + 1) / 100) * (1.0 if progress < 0.75 else max(0.0, (1 - progress) / 0.25))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("validation", type=Path, help="a shard of held-out speakers")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--keep", type=int, default=40, help="newest shards held in memory")
+    parser.add_argument("--evaluate-every", type=float, default=5, help="minutes")
+    parser.add_argument("--seed", type=int, default=3)
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    rng = random.Random(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    model = load(args.resume)[0] if args.resume else DigitsModel(Config())
+    model.train()
+    hidden = [p for n, p in model.named_parameters() if "blocks" in n and p.ndim == 2]
+    rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
+    muon, adam = Muon(hidden), torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
+    average = copy.deepcopy(model)
+    step = 0
+    if args.resume:
+        extra = load(args.resume)[1]
+        if "muon" in extra:
+            muon.load_state_dict(extra["muon"])
+            adam.load_state_dict(extra["adam"])
+            step = extra["step"]
+
+    validation = read_shard(args.validation)
+    pool: dict[str, list[Item]] = {}
+    best, ready, running = float("inf"), [], {}
+    started = evaluated = refreshed = time.monotonic()
+    refreshed -= 1e9
+    while (progress := (time.monotonic() - started) / (60 * args.minutes)) < 1:
+        if time.monotonic() - refreshed > 60:
+            refreshed = time.monotonic()
+            for path in sorted(args.shards.glob("shard_????.npz")):
+                if path.name not in pool:
+                    pool[path.name] = read_shard(path)
+            for name in sorted(pool)[: -args.keep]:
+                pool[name] = []
+            everything = [item for items in pool.values() for item in items]
+            if not everything:
+                raise SystemExit(f"no shards in {args.shards}: run mix.py first")
+        for group, peak in ((muon.param_groups[0], 0.02), (adam.param_groups[0], 2e-3)):
+            group["lr"] = peak * rate(progress, step)
+        if not ready:  # items of like length together, so that little is padded
+            chosen = sorted(rng.choices(everything, k=args.batch * 8), key=lambda item: item[0].shape[1])
+            ready = [chosen[i::1][: args.batch] for i in range(0, len(chosen), args.batch)]
+            rng.shuffle(ready)
+        items = ready.pop()
+        frames = -(-max(item[0].shape[1] for item in items) // 32) * 32
+        # The service always pads to the full window; padding cheaply most of the time is enough.
+        u = rng.random()
+        frames = 1024 if u < (0.08 if progress < 0.75 else 0.4) else frames + 64 * rng.randint(0, 2)
+        parts = losses(model, batch(items, min(1024, frames), rng))
+        loss = sum(WEIGHT[k] * v for k, v in parts.items())
+        muon.zero_grad()
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        muon.step()
+        adam.step()
+        model.reserve_dimension()
+        step += 1
+        with torch.no_grad():
+            keep = min(0.998, (step + 1) / (step + 20))
+            for a, p in zip(average.parameters(), model.parameters()):
+                a.lerp_(p, 1 - keep)
+        for k, v in parts.items():
+            running[k] = running.get(k, v.item()) * 0.98 + 0.02 * v.item()
+        if step % 50 == 0:
+            print(step, f"{(time.monotonic() - started) / 60:.1f} min", {k: round(v, 3) for k, v in running.items()}, len(everything), flush=True)
+        last = time.monotonic() - started > 60 * args.minutes - 20
+        if time.monotonic() - evaluated > 60 * args.evaluate_every or last:
+            evaluated = time.monotonic()
+            save(model, args.out / "last.pt", muon=muon.state_dict(), adam=adam.state_dict(), step=step)
+            figures = measure(average, validation)
+            print(step, f"{(time.monotonic() - started) / 60:.1f} min", json.dumps(figures), flush=True)
+            score = figures["digit_error"] + 0.1 * (100 - figures["refused"])
+            if score <= best:
+                best = score
+                save(average, args.out / "best.pt", step=step)
+            if last:
+                break
+
+
+if __name__ == "__main__":
+    main()
