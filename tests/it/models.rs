@@ -31,7 +31,8 @@ fn package_files_become_the_pinned_models() {
     };
     let manifest = Manifest::embedded().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let places = Places { dir: dir.path().into(), builtin: "onnx".into(), from: Some(from.clone()) };
+    let places =
+        Places { dir: dir.path().into(), builtin: "onnx".into(), from: Some(from.clone()) };
     let nobody = OsString::from("/nowhere");
     let clients = Clients { npm: nobody.clone(), python: nobody, timeout: Duration::from_secs(1) };
     let installer = Installer::new(&manifest, places, clients, &Silent).unwrap();
