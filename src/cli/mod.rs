@@ -118,3 +118,6 @@ mod tests {
         Cli::command().debug_assert();
     }
 }
+//! The command line: one file per subcommand.
+
+pub mod models;

@@ -92,6 +92,15 @@ impl std::fmt::Debug for Crop {
 }
 
 impl Crop {
+    /// A crop of given pixels: rows of red, green, blue.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] as of [`Frame::new`].
+    pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, Error> {
+        Frame::new(width, height, &rgb)?;
+        Ok(Self { width, height, rgb })
+    }
+
     fn black(width: u32, height: u32) -> Self {
         Self { width, height, rgb: vec![0; width as usize * height as usize * 3] }
     }
@@ -159,7 +168,12 @@ impl Crop {
 
 /// Cuts `width` x `height` pixels out of a frame: `to_frame` maps the crop's coordinates to the
 /// frame's. Bilinear; what lies outside of the frame is black.
-pub fn warp(frame: &Frame<'_>, to_frame: &Similarity, width: u32, height: u32) -> Result<Crop, Error> {
+pub fn warp(
+    frame: &Frame<'_>,
+    to_frame: &Similarity,
+    width: u32,
+    height: u32,
+) -> Result<Crop, Error> {
     let mut crop = Crop::black(width, height);
     // Where a crop is less than half the size, bilinear sampling would skip pixels: shrink first.
     let shrink = to_frame.scale().floor().clamp(1.0, 16.0);
@@ -210,8 +224,7 @@ pub fn stretch(frame: &Frame<'_>, area: &Area, width: u32, height: u32) -> Resul
 /// The whole frame fitted into `width` x `height` at its own shape, at the top left, the rest
 /// black; with it, how many pixels of the result one pixel of the frame became.
 pub fn letterbox(frame: &Frame<'_>, width: u32, height: u32) -> Result<(Crop, f32), Error> {
-    let scale =
-        (width as f32 / frame.width as f32).min(height as f32 / frame.height as f32);
+    let scale = (width as f32 / frame.width as f32).min(height as f32 / frame.height as f32);
     let w = ((frame.width as f32 * scale).round() as u32).clamp(1, width);
     let h = ((frame.height as f32 * scale).round() as u32).clamp(1, height);
     let how = if scale < 1.0 { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
@@ -221,7 +234,9 @@ pub fn letterbox(frame: &Frame<'_>, width: u32, height: u32) -> Result<(Crop, f3
     }
     let mut boxed = Crop::black(width, height);
     let row = w as usize * 3;
-    for (to, from) in boxed.rgb.chunks_exact_mut(width as usize * 3).zip(fitted.rgb.chunks_exact(row)) {
+    for (to, from) in
+        boxed.rgb.chunks_exact_mut(width as usize * 3).zip(fitted.rgb.chunks_exact(row))
+    {
         to[..row].copy_from_slice(from);
     }
     Ok((boxed, scale))
@@ -295,7 +310,11 @@ fn look_of(luma: &[u8]) -> Look {
         n += LOOK_SIDE - 2;
     }
     let (_, sharpness) = moments(sum as f64, squares as f64, n);
-    Look { brightness: brightness as f32, contrast: variance.sqrt() as f32, sharpness: sharpness as f32 }
+    Look {
+        brightness: brightness as f32,
+        contrast: variance.sqrt() as f32,
+        sharpness: sharpness as f32,
+    }
 }
 
 /// Mean and variance.

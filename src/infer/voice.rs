@@ -173,8 +173,7 @@ impl Mel {
                     (rise.min(fall).max(0.0) * 2.0 / (high - low)) as f32
                 };
                 let first = (0..=n_fft / 2).find(|bin| weight(*bin) > 0.0).unwrap_or(0);
-                let weights =
-                    (first..=n_fft / 2).map(weight).take_while(|w| *w > 0.0).collect();
+                let weights = (first..=n_fft / 2).map(weight).take_while(|w| *w > 0.0).collect();
                 (first, weights)
             })
             .collect();
@@ -230,8 +229,9 @@ mod tests {
     #[test]
     fn a_tone_lands_in_its_band() {
         let mel = Mel::new(16_000, 400, 160, 40);
-        let tone: Vec<f32> =
-            (0..16_000).map(|i| (std::f32::consts::TAU * 1000.0 * i as f32 / 16_000.0).sin()).collect();
+        let tone: Vec<f32> = (0..16_000)
+            .map(|i| (std::f32::consts::TAU * 1000.0 * i as f32 / 16_000.0).sin())
+            .collect();
         let spectrogram = mel.spectrogram(&tone);
         assert_eq!(spectrogram.len(), 101 * 40);
         let frame = &spectrogram[50 * 40..51 * 40];

@@ -321,8 +321,7 @@ impl<'m> Measurer<'m> {
             .zip(&vectors)
             .min_by(|(a, _), (b, _)| off(a.pose).total_cmp(&off(b.pose)))
             .map(|(_, v)| v.clone());
-        let mut evidence =
-            IdentityEvidence { threshold: model.threshold(), samples: Vec::new() };
+        let mut evidence = IdentityEvidence { threshold: model.threshold(), samples: Vec::new() };
         let Some(reference) = reference.or(nearest) else { return Ok(evidence) };
         for (s, vector) in kept.iter().zip(&vectors) {
             let distance = model.model().metric.distance(&reference, vector);
@@ -377,9 +376,8 @@ impl<'m> Measurer<'m> {
         };
         let start_ms = self.sound_start_ms + to_ms(span.start);
         let expected = Some(&self.challenge.digits[..]);
-        let transcript = model
-            .transcribe(&self.sound[span], start_ms, expected)
-            .map_err(infer::Error::from)?;
+        let transcript =
+            model.transcribe(&self.sound[span], start_ms, expected).map_err(infer::Error::from)?;
         Ok(Some(transcript))
     }
 }

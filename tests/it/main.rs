@@ -5,8 +5,10 @@
 
 mod crypto;
 mod drawn;
+mod infer;
 mod liveness;
 mod media;
+mod models;
 mod store;
 mod support;
 mod tlog;
