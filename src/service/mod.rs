@@ -1,4 +1,138 @@
-//! The use cases that join the rooms.
+//! The use cases: what the app, a generator, a reviewer and an auditor can do.
+//!
+//! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
+//! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`resolve`] hands out
+//! tokens, [`audit`] shows the log. Every effect and its log entry are one transaction.
 
+pub mod access;
+pub mod audit;
+pub mod consent;
+mod enrol;
+mod error;
+mod ledger;
 pub mod measure;
+pub mod onboard;
+pub mod once;
+pub mod progress;
+pub mod resolve;
+pub mod review;
+mod settings;
+pub mod signing;
+mod spool;
 pub mod spread;
+mod subject;
+pub mod verify;
+
+use std::sync::Arc;
+
+pub use error::{Error, Result};
+pub use settings::{Script, Settings};
+
+use crate::crypto::master::MasterKeys;
+use crate::env::{Clock, Entropy};
+use crate::infer::Models;
+use crate::media::Decoder;
+use crate::store::Db;
+
+/// Everything that the use cases work with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The database, migrated.
+    pub db: Db,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What wraps every other key.
+    pub master: MasterKeys,
+    /// The models that are installed.
+    pub models: Arc<Models>,
+    /// The sandboxed decoder.
+    pub decoder: Decoder,
+    /// How it all is set.
+    pub settings: Settings,
+}
+
+/// The use cases. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Services(Arc<Inner>);
+
+/// What the use cases share.
+#[derive(Debug)]
+pub struct Inner {
+    parts: Parts,
+    signing: signing::Signing,
+    spool: spool::Spool,
+    progress: progress::Hub,
+    work: tokio::sync::Notify,
+}
+
+impl std::ops::Deref for Services {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Services {
+    /// Puts the parts together: checks that the master key is the one this database was made with,
+    /// makes the signing keys on the first start, and cleans up after an unclean end.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the master key is another one; those of the store.
+    pub async fn open(parts: Parts) -> Result<Self> {
+        let spool = spool::Spool::open(&parts.settings.capture_dir)?;
+        let signing = signing::Signing::open(&parts).await?;
+        let services = Self(Arc::new(Inner {
+            parts,
+            signing,
+            spool,
+            progress: progress::Hub::default(),
+            work: tokio::sync::Notify::new(),
+        }));
+        services.recover().await?;
+        Ok(services)
+    }
+}
+
+impl Inner {
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.parts.db
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.parts.clock
+    }
+
+    /// Randomness.
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.parts.entropy
+    }
+
+    /// The models that are installed.
+    pub fn models(&self) -> &Models {
+        &self.parts.models
+    }
+
+    /// The sandboxed decoder.
+    pub fn decoder(&self) -> &Decoder {
+        &self.parts.decoder
+    }
+
+    /// How it all is set.
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    /// The keys that sign tokens and checkpoints.
+    pub fn signing(&self) -> &signing::Signing {
+        &self.signing
+    }
+
+    /// What is going on with verifications, for those who wait.
+    pub fn progress(&self) -> &progress::Hub {
+        &self.progress
+    }
+}
