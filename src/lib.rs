@@ -25,6 +25,7 @@
 //! `infer`, `ring` only in `crypto`, `ffmpeg_the_third` only in `media`, and `opencv` only in
 //! `media`, `liveness` and `infer`. `tests/it/architecture.rs` keeps it so.
 
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod domain;

@@ -51,6 +51,11 @@ impl<'a> Frame<'a> {
         self.height
     }
 
+    /// The pixels: rows of red, green, blue.
+    pub fn rgb(&self) -> &'a [u8] {
+        self.rgb
+    }
+
     /// The rectangle of the whole frame.
     pub fn area(&self) -> Area {
         Area { left: 0.0, top: 0.0, width: self.width as f32, height: self.height as f32 }

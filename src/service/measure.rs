@@ -84,6 +84,7 @@ pub struct Measurer<'m> {
     spoof: Samples<Vec<Crop>>,
     identity: Samples<Crop>,
     best: Selector<Option<Portrait>>,
+    seen_a_face: bool,
     /// A face that might be another one has not been compared yet.
     doubt: bool,
     sound: Vec<f32>,
@@ -132,6 +133,7 @@ impl<'m> Measurer<'m> {
             spoof: Samples::new(SPOOF_SAMPLES),
             identity: Samples::new(IDENTITY_SAMPLES),
             best: Selector::new(),
+            seen_a_face: false,
             doubt: false,
             sound: Vec::new(),
             sound_start_ms: 0,
@@ -160,13 +162,14 @@ impl<'m> Measurer<'m> {
         let frame = Frame::new(width, height, rgb)?;
         let seen = self.tracker.see(index, t_ms, &frame)?;
         if let (Some(face), Some(evidence)) = (&seen.face, &seen.evidence.face) {
-            let first = self.frames.iter().all(|f| f.face.is_none());
+            let first = !self.seen_a_face;
+            self.seen_a_face = true;
             let cut = seen.evidence.change >= CUT_CHANGE;
-            self.doubt |= !first && (face.fresh || cut || self.turned_back(evidence));
+            let another = !first && (face.fresh || cut);
+            self.doubt |= another || (!first && self.turned_back(evidence));
             let of = |crop| Sample { index, t_ms, pose: evidence.pose, crop };
-            self.sample_spoof(&frame, face, of)?;
-            let at = (index, t_ms);
-            self.sample_identity(&frame, face, evidence, at)?;
+            self.sample_spoof(&frame, face, another, of)?;
+            self.sample_identity(&frame, face, evidence, (index, t_ms))?;
         }
         self.frames.push(seen.evidence);
         Ok(())
@@ -233,10 +236,11 @@ impl<'m> Measurer<'m> {
         &mut self,
         frame: &Frame<'_>,
         face: &TrackedFace,
+        another: bool,
         of: impl Fn(Vec<Crop>) -> Sample<Vec<Crop>>,
     ) -> Result<(), Error> {
         let Some(model) = &self.models.antispoof else { return Ok(()) };
-        let extra = face.fresh && self.spoof.has_room();
+        let extra = another && self.spoof.has_room();
         let sample = of(Vec::new());
         if extra || self.spoof.spread.wants(sample.t_ms) {
             let sample = Sample { crop: model.crops(frame, &face.area)?, ..sample };

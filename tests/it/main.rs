@@ -1,2 +1,3 @@
 
 mod infer;
+mod measure;
