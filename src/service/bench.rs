@@ -102,8 +102,7 @@ pub fn stages(models: &Models, clip: &Clip, frames: usize) -> Result<Vec<Stage>,
     }
     if let Some(vad) = &models.vad {
         let speech = all.run("voice activity", || vad.speech(&clip.sound))?;
-        let only: Vec<f32> =
-            speech.iter().flat_map(|r| &clip.sound[r.clone()]).copied().collect();
+        let only: Vec<f32> = speech.iter().flat_map(|r| &clip.sound[r.clone()]).copied().collect();
         if let Some(voice) = &models.voice {
             all.run("voice embedding", || voice.embed(&only))?;
         }

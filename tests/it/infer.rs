@@ -95,7 +95,9 @@ fn check_golden(id: &str, npz: &str, outputs: &[(&str, &str, &[usize])]) {
     let runtime = Runtime::load(&options.runtime).unwrap();
     let ports = outputs
         .iter()
-        .map(|(name, _, extents)| Port::f32(*name, &extents.iter().map(|e| Some(*e)).collect::<Vec<_>>()))
+        .map(|(name, _, extents)| {
+            Port::f32(*name, &extents.iter().map(|e| Some(*e)).collect::<Vec<_>>())
+        })
         .collect();
     let input = image_port(image);
     let extents: Vec<usize> = input.extents.iter().map(|e| e.unwrap()).collect();
@@ -307,13 +309,13 @@ fn a_real_face_is_followed_without_a_break() {
         let most = seen.iter().filter_map(|s| s.evidence.detected).max().unwrap_or(0);
         let fresh = seen.iter().filter(|s| s.face.as_ref().is_some_and(|f| f.fresh)).count();
         let range = |f: fn(&cameo::domain::evidence::FaceEvidence) -> f32| {
-            let (low, high) = faces.iter().fold((f32::MAX, f32::MIN), |(l, h), e| {
-                (l.min(f(e)), h.max(f(e)))
-            });
+            let (low, high) =
+                faces.iter().fold((f32::MAX, f32::MIN), |(l, h), e| (l.min(f(e)), h.max(f(e))));
             format!("{low:.2}..{high:.2}")
         };
-        let jitter: f32 = faces.windows(2).map(|w| (w[1].pose.yaw - w[0].pose.yaw).abs()).sum::<f32>()
-            / faces.len() as f32;
+        let jitter: f32 =
+            faces.windows(2).map(|w| (w[1].pose.yaw - w[0].pose.yaw).abs()).sum::<f32>()
+                / faces.len() as f32;
         println!(
             "{}: {n} frames, {} with a face, {fresh} fresh, {detections} detections of up to {most}; yaw {} (step {jitter:.2}) \
              pitch {} roll {} eyes {} mouth {} brightness {} contrast {} sharpness {} eye distance {}",
@@ -433,7 +435,11 @@ fn voices_of_one_speaker_are_closer() {
     let across = other.iter().filter(|d| **d <= voice.threshold()).count();
     println!(
         "cosine distance: one speaker {:.3} (n = {}, {within} within {:.2}), two speakers {:.3} (n = {}, {across} within)",
-        median(&same), same.len(), voice.threshold(), median(&other), other.len(),
+        median(&same),
+        same.len(),
+        voice.threshold(),
+        median(&other),
+        other.len(),
     );
     assert!(median(&same) < other[other.len() / 20], "the speakers are not told apart");
 }

@@ -79,7 +79,10 @@ fn a_capture_becomes_evidence_and_a_template() {
     );
     assert!((4..=8).contains(&e.speech.segments.len()));
     let template = measured.template.as_ref().unwrap();
-    println!("template: {:?}", template.faces.iter().map(|f| (f.bin, f.quality)).collect::<Vec<_>>());
+    println!(
+        "template: {:?}",
+        template.faces.iter().map(|f| (f.bin, f.quality)).collect::<Vec<_>>()
+    );
     assert_eq!(template.faces[0].bin, PoseBin::Frontal);
     assert!(template.faces[0].keypoints.iter().flatten().all(|v| (0.0..=1.0).contains(v)));
 
@@ -91,7 +94,9 @@ fn a_capture_becomes_evidence_and_a_template() {
     let samples = &spliced.evidence.identity.samples;
     let joint = one.frames.len() as u32;
     let (before, after): (Vec<_>, Vec<_>) = samples.iter().partition(|s| s.index < joint);
-    let span = |s: &[&_]| s.iter().map(|s: &&cameo::domain::evidence::IdentitySample| s.distance).collect::<Vec<_>>();
+    let span = |s: &[&_]| {
+        s.iter().map(|s: &&cameo::domain::evidence::IdentitySample| s.distance).collect::<Vec<_>>()
+    };
     println!("spliced: {:?} then {:?}", span(&before), span(&after));
     assert!(samples.iter().any(|s| s.distance > spliced.evidence.identity.threshold));
 }
@@ -123,7 +128,12 @@ fn cost_of_eight_seconds() {
     let clip = clip(&video, 240, &digits);
     println!("{clip:?}");
     for stage in bench::stages(models, &clip, 120).unwrap() {
-        println!("{:16} {:4} runs {:8.3} ms each", stage.name, stage.runs, stage.cpu_ms / stage.runs as f64);
+        println!(
+            "{:16} {:4} runs {:8.3} ms each",
+            stage.name,
+            stage.runs,
+            stage.cpu_ms / stage.runs as f64
+        );
     }
     for _ in 0..3 {
         println!("{:?}", bench::whole(models, &challenge(), &clip).unwrap());

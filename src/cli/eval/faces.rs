@@ -264,8 +264,8 @@ fn embed_all(
 }
 
 fn embed(path: &Path, models: &Models) -> anyhow::Result<Option<Vec<f32>>> {
-    let mut reader = image::ImageReader::open(path)
-        .with_context(|| format!("can't read {}", path.display()))?;
+    let mut reader =
+        image::ImageReader::open(path).with_context(|| format!("can't read {}", path.display()))?;
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -366,7 +366,8 @@ mod tests {
     use super::*;
 
     fn scored(genuine: &[f32], impostor: &[f32]) -> Vec<Scored> {
-        let of = |d: &[f32], same| d.iter().map(|d| Scored { same, distance: *d }).collect::<Vec<_>>();
+        let of =
+            |d: &[f32], same| d.iter().map(|d| Scored { same, distance: *d }).collect::<Vec<_>>();
         of(genuine, true).into_iter().chain(of(impostor, false)).collect()
     }
 
@@ -393,7 +394,10 @@ mod tests {
 
     #[test]
     fn a_missing_face_is_a_different_person() {
-        let folds = [scored(&[0.1, f32::INFINITY], &[0.8, f32::INFINITY]), scored(&[0.2, 0.3], &[0.7, 0.9])];
+        let folds = [
+            scored(&[0.1, f32::INFINITY], &[0.8, f32::INFINITY]),
+            scored(&[0.2, 0.3], &[0.7, 0.9]),
+        ];
         let report = judge("m".to_owned(), &folds, 2);
         assert!((report.accuracy - 0.875).abs() < 1e-9, "{}", report.accuracy);
     }
