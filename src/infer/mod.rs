@@ -8,6 +8,8 @@
 //! ```
 //!
 //! - [`manifest`]: every model with its source, hash, licence and adapter parameters.
+//! - [`install`]: fetch, check and put in place; [`convert`]: from the formats that weights are
+//!   published in to ONNX.
 //! - [`session`]: ONNX Runtime, and a pool of single-threaded sessions for each model.
 //! - [`picture`], [`geometry`]: frames, crops and tensors; rectangles and similarity transforms.
 //! - One file for each model family: [`blazeface`], [`yunet`] (behind [`detect`]), [`facemesh`]
@@ -18,6 +20,7 @@
 
 pub mod antispoof;
 pub mod blazeface;
+pub mod convert;
 pub mod detect;
 pub mod digits_score;
 pub mod digits_text;
@@ -25,6 +28,7 @@ pub mod embedding;
 mod error;
 pub mod facemesh;
 pub mod geometry;
+pub mod install;
 pub mod manifest;
 pub mod picture;
 pub mod pose;

@@ -113,7 +113,11 @@ impl WhisperModel {
     }
 
     /// Loads a model from the bytes of a ggml file, plain or zstd-compressed.
-    pub fn from_bytes(bytes: &[u8], kind: WhisperKind, threads: usize) -> Result<Self, WhisperError> {
+    pub fn from_bytes(
+        bytes: &[u8],
+        kind: WhisperKind,
+        threads: usize,
+    ) -> Result<Self, WhisperError> {
         const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
         if bytes.starts_with(&ZSTD_MAGIC) {
             let mut plain = Vec::new();
@@ -132,10 +136,8 @@ impl WhisperModel {
         parameters.use_gpu(false);
         // On a CPU flash attention is slower and its results drift; it also rules out alignment.
         parameters.flash_attn(false);
-        parameters.dtw_parameters(DtwParameters {
-            mode: header.alignment(kind),
-            dtw_mem_size: 64 << 20,
-        });
+        parameters
+            .dtw_parameters(DtwParameters { mode: header.alignment(kind), dtw_mem_size: 64 << 20 });
         let context = WhisperContext::new_from_buffer_with_params(bytes, parameters)
             .map_err(|_| WhisperError::NotAModel("whisper.cpp can't load it"))?;
         let digit_tokens = match kind {
@@ -148,7 +150,14 @@ impl WhisperModel {
         }
         // A little short of the window: a spectrogram has one frame more than its sound.
         let window = window - 10 * HOP;
-        Ok(Self { context, kind, threads: threads.max(1), window, digit_tokens, idle: Mutex::default() })
+        Ok(Self {
+            context,
+            kind,
+            threads: threads.max(1),
+            window,
+            digit_tokens,
+            idle: Mutex::default(),
+        })
     }
 
     /// What the model can do.
@@ -179,7 +188,8 @@ impl WhisperModel {
                 Some(tokens) => self.read_digits(&mut state, &sound, start_ms, tokens)?,
                 None => self.read_text(&state, &sound, start_ms),
             };
-            if let (Some(expected), Some(tokens), 1) = (expected, self.digit_tokens, windows.len()) {
+            if let (Some(expected), Some(tokens), 1) = (expected, self.digit_tokens, windows.len())
+            {
                 let heard: Vec<u8> = digits.iter().map(|d| d.digit).collect();
                 let mut decoder = self.decoder(&mut state, tokens);
                 out.score = Some(digits_score::score(&mut decoder, expected, &heard)?.per_digit);
@@ -253,7 +263,12 @@ impl WhisperModel {
     }
 
     /// A general model's answer: its words, read as digits.
-    fn read_text(&self, state: &WhisperState, sound: &[f32], start_ms: i64) -> (Vec<SpokenDigit>, f32) {
+    fn read_text(
+        &self,
+        state: &WhisperState,
+        sound: &[f32],
+        start_ms: i64,
+    ) -> (Vec<SpokenDigit>, f32) {
         let power = frame_power(sound);
         let end_of_text = self.context.token_eot();
         let mut words: Vec<Word> = Vec::new();

@@ -5,5 +5,6 @@
 mod crypto;
 mod infer;
 mod measure;
+mod models;
 mod tlog;
 mod token;
