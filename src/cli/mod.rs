@@ -120,4 +120,5 @@ mod tests {
 }
 //! The command line: one file per subcommand.
 
+pub mod eval;
 pub mod models;

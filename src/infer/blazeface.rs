@@ -52,8 +52,7 @@ impl BlazeFace {
             for (i, (logit, b)) in scores.data.iter().zip(boxes.data.chunks_exact(BOX)).enumerate()
             {
                 let score = 1.0 / (1.0 + (-logit).exp());
-                // A score that is not a number fails this, too.
-                if !(score >= self.params.score_threshold) {
+                if score.is_nan() || score < self.params.score_threshold {
                     continue;
                 }
                 let at = i / grid.anchors as usize;

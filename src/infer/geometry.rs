@@ -98,8 +98,8 @@ impl Similarity {
             cross += f[0] * t[1] - f[1] * t[0];
             spread += f[0] * f[0] + f[1] * f[1];
         }
-        if !(spread > 1e-12) {
-            return None; // also where a point is not a number
+        if spread.is_nan() || spread < 1e-12 {
+            return None;
         }
         let (a, b) = (dot / spread, cross / spread);
         let fit =

@@ -3,9 +3,7 @@
 //! Coordinates are continuous: pixel `i` covers `i` to `i + 1`, so a picture's width is also its
 //! right edge and fractions of the frame need no half-pixel care.
 
-use opencv::core::{
-    BORDER_CONSTANT, Mat, MatTraitConst, MatTraitConstManual, Point3_, Rect, Scalar, Size, Vec3b,
-};
+use opencv::core::{BORDER_CONSTANT, Mat, Point3_, Rect, Scalar, Size, Vec3b};
 use opencv::imgproc;
 
 use super::error::Error;
@@ -49,6 +47,11 @@ impl<'a> Frame<'a> {
     /// Height in pixels.
     pub fn height(&self) -> u32 {
         self.height
+    }
+
+    /// The pixels: rows of red, green, blue.
+    pub fn rgb(&self) -> &'a [u8] {
+        self.rgb
     }
 
     /// The rectangle of the whole frame.
@@ -275,16 +278,15 @@ const LOOK_SIDE: usize = 128;
 
 /// Measures the picture under `area`.
 pub fn look(frame: &Frame<'_>, area: &Area) -> Result<Look, Error> {
-    let source = frame.mat()?;
-    let part = Mat::roi(&source, frame.rect(area))?;
-    let mut luma = Mat::default();
-    imgproc::cvt_color(&part, &mut luma, imgproc::COLOR_RGB2GRAY, 0)?;
-    let size = Size::new(LOOK_SIDE as i32, LOOK_SIDE as i32);
-    let shrinks = luma.cols() > size.width || luma.rows() > size.height;
-    let how = if shrinks { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
-    let mut face = Mat::default();
-    imgproc::resize(&luma, &mut face, size, 0.0, 0.0, how)?;
-    Ok(look_of(face.data_bytes()?))
+    let side = LOOK_SIDE as u32;
+    let face = stretch(frame, area, side, side)?;
+    let luma: Vec<u8> = face.rgb.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect();
+    Ok(look_of(&luma))
+}
+
+/// Luma of a pixel (ITU-R BT.601), 0–255.
+fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b)) >> 8) as u8
 }
 
 fn look_of(luma: &[u8]) -> Look {
@@ -345,8 +347,7 @@ impl Thumbnail {
             let line = &mut cells[y / THUMB_SAMPLES * THUMB_SIDE..][..THUMB_SIDE];
             for (cell, samples) in line.iter_mut().zip(columns.chunks_exact(THUMB_SAMPLES)) {
                 for &x in samples {
-                    let [r, g, b] = [row[x], row[x + 1], row[x + 2]].map(u16::from);
-                    *cell += (77 * r + 150 * g + 29 * b) >> 8;
+                    *cell += u16::from(luma(row[x], row[x + 1], row[x + 2]));
                 }
             }
         }
@@ -362,7 +363,7 @@ impl Thumbnail {
     }
 }
 
-/// A point in space for OpenCV.
+/// A point in space for `OpenCV`.
 pub(super) fn point3(p: [f64; 3]) -> Point3_<f64> {
     Point3_::new(p[0], p[1], p[2])
 }

@@ -1,6 +1,6 @@
 //! Head pose from the face mesh.
 //!
-//! Yaw and roll are those of the perspective-n-point solution (SQPnP, Terzakis and Lourakis 2020)
+//! Yaw and roll are those of the perspective-n-point solution (`SQPnP`, Terzakis and Lourakis 2020)
 //! between a canonical head and the vertices in the picture. Pitch is that of the rigid fit
 //! (Umeyama 1991) of the same head to the vertices in *space*: the vertices' places in the picture
 //! follow a nod only by half (on the drawn head, whose pose is known, pitch from the picture alone

@@ -149,7 +149,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(of(&p("..####..")).len(), 1);
-        assert_eq!(of(&p("..####..")), [2 * 512 - 512..6 * 512 + 512]);
+        assert_eq!(of(&p("..####..")).first(), Some(&(2 * 512 - 512..6 * 512 + 512)));
         assert_eq!(of(&p("..####..####..")).len(), 1, "64 ms is no pause");
         assert_eq!(of(&p("..####--####..")).len(), 1, "a soft syllable is no pause");
         assert_eq!(of(&p("..####......####")).len(), 2);

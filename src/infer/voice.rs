@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use super::embedding::distance;
 use super::error::Error;
 use super::manifest::{Model, adapter};
 use super::session::{Input, Pool, Port, Runtime};
@@ -66,7 +65,7 @@ impl VoiceEmbedder {
     /// Two voices further apart than this (in the model's own metric) seem to be two people. A
     /// soft signal: it errs in one of twenty comparisons.
     pub fn threshold(&self) -> f32 {
-        distance(self.params.metric, self.params.same_speaker)
+        self.params.same_speaker
     }
 
     /// The unit vector of speech without pauses, mono at the manifest's rate: the mean over
@@ -101,7 +100,9 @@ impl VoiceEmbedder {
         if !length.is_finite() || length <= 0.0 {
             return Ok(None);
         }
-        vector.iter_mut().for_each(|v| *v /= length);
+        for v in &mut vector {
+            *v /= length;
+        }
         Ok(Some(vector))
     }
 
@@ -131,12 +132,14 @@ fn amplify(samples: &mut [f32], level: f32) -> bool {
     }
     let power: f64 = samples.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
     let rms = (power / samples.len().max(1) as f64).sqrt() as f32;
-    if !(rms > 1e-6) {
+    if rms.is_nan() || rms < 1e-6 {
         return false;
     }
     let gain = 10f32.powf(level / 20.0) / rms;
     if gain > 1.0 {
-        samples.iter_mut().for_each(|v| *v *= gain);
+        for v in samples {
+            *v *= gain;
+        }
     }
     true
 }

@@ -32,7 +32,7 @@ fn manifest() -> Manifest {
 }
 
 /// The installed models; `None`, said aloud, where there are none to test with.
-fn models(needed: &[Role]) -> Option<&'static Models> {
+pub(crate) fn models(needed: &[Role]) -> Option<&'static Models> {
     static MODELS: OnceLock<Option<Models>> = OnceLock::new();
     let (manifest, options) = (manifest(), options());
     let there = |role: &Role| {
@@ -51,7 +51,7 @@ fn models(needed: &[Role]) -> Option<&'static Models> {
 }
 
 /// A folder of data that is not part of the project; `None`, said aloud, where there is none.
-fn data(variable: &str, below: &str) -> Option<PathBuf> {
+pub(crate) fn data(variable: &str, below: &str) -> Option<PathBuf> {
     let dir = std::env::var_os(variable).map(|d| PathBuf::from(d).join(below));
     if dir.as_ref().is_none_or(|d| !d.exists()) {
         println!("SKIPPED: {variable} does not name a folder with {below}");
@@ -251,8 +251,8 @@ fn a_missing_runtime_says_what_to_do() {
     }
 }
 
-/// Frames of a video, scaled to at most 640 on the long side, through the ffmpeg program.
-fn frames(video: &Path, mut see: impl FnMut(u32, i64, &Frame<'_>)) {
+/// The first frames of a video, scaled to at most 640 on the long side, through the ffmpeg program.
+pub(crate) fn frames(video: &Path, most: u32, mut see: impl FnMut(u32, i64, &Frame<'_>)) {
     let probe = Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
         .args(["-show_entries", "stream=width,height,r_frame_rate"])
@@ -268,6 +268,7 @@ fn frames(video: &Path, mut see: impl FnMut(u32, i64, &Frame<'_>)) {
     let mut child = Command::new("ffmpeg")
         .args(["-v", "error", "-threads", "1", "-i"])
         .arg(video)
+        .args(["-frames:v", &most.to_string()])
         .args(["-vf", &format!("scale={w}:{h}"), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
         .stdout(Stdio::piped())
         .spawn()
@@ -285,7 +286,7 @@ fn frames(video: &Path, mut see: impl FnMut(u32, i64, &Frame<'_>)) {
 fn track(models: &Models, video: &Path) -> Vec<Seen> {
     let mut tracker = Tracker::new(models).unwrap();
     let mut all = Vec::new();
-    frames(video, |index, t_ms, frame| all.push(tracker.see(index, t_ms, frame).unwrap()));
+    frames(video, 240, |index, t_ms, frame| all.push(tracker.see(index, t_ms, frame).unwrap()));
     all
 }
 
@@ -334,5 +335,129 @@ fn a_real_face_is_followed_without_a_break() {
         assert!(fresh <= 2, "{fresh} jumps");
         assert!(faces.iter().all(|f| f.pose.yaw.abs() < 80.0 && f.pose.pitch.abs() < 60.0));
         assert!(detections <= n / 20 + 3, "{detections} detections in {n} frames");
+    }
+}
+
+/// The protocol of `cameo eval faces`, on the folds at hand.
+#[test]
+fn faces_of_lfw_are_told_apart() {
+    let Some(faces) = data("CAMEO_DATASETS_DIR", "faces") else { return };
+    let Some(models) = models(&[Role::FaceDetector, Role::FaceMesh, Role::FaceEmbedding]) else {
+        return;
+    };
+    let report = cameo::cli::eval::faces::measure(&faces, models, 2).unwrap();
+    println!("{report}");
+    assert!(report.accuracy >= 0.98, "{report}");
+}
+
+/// Sound of a file as 16 kHz mono, through the ffmpeg program.
+pub(crate) fn sound(file: &Path) -> Vec<f32> {
+    let out = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(file)
+        .args(["-ac", "1", "-ar", "16000", "-f", "f32le", "-"])
+        .output()
+        .unwrap();
+    out.stdout.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+pub(crate) fn files(dir: &Path, with: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| with(&p.file_name().unwrap().to_string_lossy()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn speech_is_told_from_silence() {
+    let Some(digits) = data("CAMEO_DATASETS_DIR", "digits/fsdd") else { return };
+    let Some(noise) = data("CAMEO_DATASETS_DIR", "noise") else { return };
+    let Some(models) = models(&[Role::VoiceActivity]) else { return };
+    let vad = models.vad.as_ref().unwrap();
+    let silence = vec![0.0; 16_000];
+    assert!(vad.speech(&silence).unwrap().is_empty() && vad.speech(&[]).unwrap().is_empty());
+
+    // Digits with a second of silence before and after each: how many stretches, and where.
+    let (mut found, mut early, mut n) = (0, 0, 0);
+    for file in files(&digits, |f| f.ends_with("_0.wav")) {
+        let digit = sound(&file);
+        let all = [&silence[..], &digit, &silence].concat();
+        let speech = vad.speech(&all).unwrap();
+        n += 1;
+        found += usize::from(speech.len() == 1);
+        let beyond = |r: &std::ops::Range<usize>| r.start < 14_000 || r.end > 18_000 + digit.len();
+        early += usize::from(speech.iter().any(beyond));
+    }
+    println!("{found} of {n} digits are one stretch each, {early} with something outside of them");
+    assert!(found * 10 >= n * 9 && early == 0, "{found} of {n}, {early}");
+
+    for file in files(&noise, |f| !f.contains("babble")) {
+        let sound = sound(&file);
+        let speech: usize = vad.speech(&sound).unwrap().iter().map(ExactSizeIterator::len).sum();
+        let share = speech as f32 / sound.len() as f32;
+        println!("{}: {:.1} % speech", file.file_name().unwrap().to_string_lossy(), share * 100.0);
+        assert!(share < 0.1, "{share}");
+    }
+}
+
+#[test]
+fn voices_of_one_speaker_are_closer() {
+    let Some(strings) = data("CAMEO_DATASETS_DIR", "digits/an4_digit_strings") else { return };
+    let Some(models) = models(&[Role::VoiceEmbedding, Role::VoiceActivity]) else { return };
+    let (voice, vad) = (models.voice.as_ref().unwrap(), models.vad.as_ref().unwrap());
+    assert!(voice.embed(&vec![0.0; 16_000]).unwrap().is_none());
+    let mut all = Vec::new();
+    for speaker in files(&strings, |_| true).into_iter().take(16) {
+        for file in files(&speaker, |_| true).into_iter().take(2) {
+            let sound = sound(&file);
+            let speech: Vec<f32> =
+                vad.speech(&sound).unwrap().into_iter().flat_map(|r| sound[r].to_vec()).collect();
+            if let Some(vector) = voice.embed(&speech).unwrap() {
+                assert!((cameo::domain::template::norm(&vector) - 1.0).abs() < 1e-4);
+                all.push((speaker.clone(), vector));
+            }
+        }
+    }
+    let (mut same, mut other) = (Vec::new(), Vec::new());
+    for (i, (a, va)) in all.iter().enumerate() {
+        for (b, vb) in &all[..i] {
+            let d = Metric::Cosine.distance(va, vb);
+            if a == b { same.push(d) } else { other.push(d) }
+        }
+    }
+    same.sort_by(f32::total_cmp);
+    other.sort_by(f32::total_cmp);
+    let median = |v: &[f32]| v[v.len() / 2];
+    let within = same.iter().filter(|d| **d <= voice.threshold()).count();
+    let across = other.iter().filter(|d| **d <= voice.threshold()).count();
+    println!(
+        "cosine distance: one speaker {:.3} (n = {}, {within} within {:.2}), two speakers {:.3} (n = {}, {across} within)",
+        median(&same),
+        same.len(),
+        voice.threshold(),
+        median(&other),
+        other.len(),
+    );
+    assert!(median(&same) < other[other.len() / 20], "the speakers are not told apart");
+}
+
+#[test]
+fn recaptures_are_told_from_a_live_face() {
+    let Some(pad) = data("CAMEO_DATASETS_DIR", "pad") else { return };
+    let Some(models) = models(&[Role::FaceDetector, Role::FaceMesh, Role::AntiSpoof]) else {
+        return;
+    };
+    let antispoof = models.antispoof.as_ref().unwrap();
+    for (name, live) in [("T1", true), ("F1", false), ("F2", false)] {
+        let picture = image::open(pad.join(format!("minivision_{name}.jpg"))).unwrap().into_rgb8();
+        let frame = Frame::new(picture.width(), picture.height(), picture.as_raw()).unwrap();
+        let seen = Tracker::new(models).unwrap().see(0, 0, &frame).unwrap();
+        let face = seen.face.expect("a face");
+        let p = antispoof.live(&antispoof.crops(&frame, &face.area).unwrap()).unwrap();
+        println!("{name}: live {p:.4}");
+        assert_eq!(p >= antispoof.threshold(), live, "{name}: {p}");
     }
 }

@@ -7,6 +7,7 @@ mod crypto;
 mod drawn;
 mod infer;
 mod liveness;
+mod measure;
 mod media;
 mod models;
 mod store;
