@@ -31,6 +31,7 @@ pub mod domain;
 pub mod env;
 pub mod identity;
 pub mod infer;
+pub mod media;
 pub mod store;
 pub mod tlog;
 pub mod token;
