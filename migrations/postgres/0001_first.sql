@@ -10,7 +10,7 @@ CREATE TABLE api_keys (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     role TEXT COLLATE "C" NOT NULL CHECK (role IN ('app', 'generator', 'auditor', 'reviewer', 'admin')),
     name TEXT COLLATE "C" NOT NULL,
-    secret_hash BYTEA NOT NULL CHECK (length(secret_hash) = 32),
+    secret_hash BYTEA NOT NULL UNIQUE CHECK (length(secret_hash) = 32),
     created_ms BIGINT NOT NULL,
     revoked_ms BIGINT
 );

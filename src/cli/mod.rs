@@ -118,3 +118,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 }
+//! The command line: one file per subcommand.
+
+pub mod eval;
+pub mod models;

@@ -25,10 +25,10 @@ pub fn bin(pose: Pose) -> Option<PoseBin> {
             && across.abs() <= ACROSS_MAX
             && along.abs() >= across.abs()
     };
-    if !(pose.roll.abs() <= ROLL_MAX) {
-        return None; // also where it is not a number
-    }
-    if yaw.abs() <= FRONTAL_MAX.0 && pitch.abs() <= FRONTAL_MAX.1 {
+    let upright = pose.roll.abs() <= ROLL_MAX; // not where it is not a number
+    if !upright {
+        None
+    } else if yaw.abs() <= FRONTAL_MAX.0 && pitch.abs() <= FRONTAL_MAX.1 {
         Some(PoseBin::Frontal)
     } else if turned(yaw, pitch) {
         Some(if yaw > 0.0 { PoseBin::Left } else { PoseBin::Right })

@@ -14,7 +14,7 @@ use crate::domain::template::{
 };
 
 /// Longest vector taken. The largest face vectors that generators ask for have 512 values
-/// (ArcFace type) to 1,024 (CLIP-like).
+/// (`ArcFace` type) to 1,024 (CLIP).
 pub const MAX_DIM: u32 = 2048;
 /// Longest encoded template in bytes: five faces and a voice of [`MAX_DIM`] values, five bytes
 /// each, with room for names.

@@ -36,7 +36,8 @@ impl AntiSpoof {
                 return Err(super::wrong_adapter(model));
             };
             let inputs = vec![super::image_port(&params.image)];
-            let outputs = vec![Port::f32(&params.output, &[Some(1), Some(params.classes as usize)])];
+            let outputs =
+                vec![Port::f32(&params.output, &[Some(1), Some(params.classes as usize)])];
             let pool = Pool::load(runtime, model, dir, inputs, outputs, sessions)?;
             members.push(Member { pool, params: params.clone() });
         }

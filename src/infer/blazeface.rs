@@ -49,20 +49,16 @@ impl BlazeFace {
         for (grid, output) in self.params.grids.iter().zip(outputs.chunks_exact(2)) {
             let [scores, boxes] = output else { continue };
             let cell = image.width as f32 / grid.cells as f32;
-            for (i, (logit, b)) in
-                scores.data.iter().zip(boxes.data.chunks_exact(BOX)).enumerate()
+            for (i, (logit, b)) in scores.data.iter().zip(boxes.data.chunks_exact(BOX)).enumerate()
             {
                 let score = 1.0 / (1.0 + (-logit).exp());
-                // A score that is not a number fails this, too.
-                if !(score >= self.params.score_threshold) {
+                if score.is_nan() || score < self.params.score_threshold {
                     continue;
                 }
                 let at = i / grid.anchors as usize;
                 let (row, column) = (at / grid.cells as usize, at % grid.cells as usize);
                 let anchor = [(column as f32 + 0.5) * cell, (row as f32 + 0.5) * cell];
-                let point = |k: usize| {
-                    [(anchor[0] + b[k]) / scale, (anchor[1] + b[k + 1]) / scale]
-                };
+                let point = |k: usize| [(anchor[0] + b[k]) / scale, (anchor[1] + b[k + 1]) / scale];
                 let [x, y] = point(0);
                 let (width, height) = (b[2] / scale, b[3] / scale);
                 candidates.push(Detection {

@@ -1,4 +1,4 @@
-//! Face embeddings: any network from an aligned face to a vector (dlib's ResNet, SFace, …).
+//! Face embeddings: any network from an aligned face to a vector (dlib's `ResNet`, `SFace`, …).
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::geometry::Similarity;
 use super::manifest::{Model, adapter};
 use super::picture::{Crop, Frame, warp};
 use super::session::{Input, Pool, Port, Runtime};
-use crate::domain::template::{EmbeddingModel, Metric};
+use crate::domain::template::EmbeddingModel;
 
 /// The model and its parameters.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl FaceEmbedder {
 
     /// Two faces further apart than this (in the model's own metric) count as two people.
     pub fn threshold(&self) -> f32 {
-        distance(self.params.metric, self.params.same_person)
+        self.params.same_person
     }
 
     /// Cuts the face out of a frame as the network wants it: the similarity transform that brings
@@ -94,13 +94,5 @@ impl FaceEmbedder {
                 detail: "its vector is not finite".to_owned(),
             })
         }
-    }
-}
-
-/// The manifest's threshold as a distance: it gives a Euclidean distance or a cosine similarity.
-pub(super) fn distance(m: Metric, threshold: f32) -> f32 {
-    match m {
-        Metric::Euclidean => threshold,
-        Metric::Cosine => 1.0 - threshold,
     }
 }

@@ -73,12 +73,7 @@ impl Similarity {
         let (sin, cos) = angle.sin_cos();
         let (a, b) = (cos * side / size, sin * side / size);
         let half = size / 2.0;
-        Self {
-            a,
-            b,
-            tx: centre[0] - a * half + b * half,
-            ty: centre[1] - b * half - a * half,
-        }
+        Self { a, b, tx: centre[0] - a * half + b * half, ty: centre[1] - b * half - a * half }
     }
 
     /// The transform with the least squared distance between the images of `from` and `to`
@@ -89,9 +84,9 @@ impl Similarity {
             return None;
         }
         let mean = |points: &[[f32; 2]]| {
-            let sum = points[..n].iter().fold([0.0; 2], |s, p| {
-                [s[0] + f64::from(p[0]), s[1] + f64::from(p[1])]
-            });
+            let sum = points[..n]
+                .iter()
+                .fold([0.0; 2], |s, p| [s[0] + f64::from(p[0]), s[1] + f64::from(p[1])]);
             sum.map(|s| s / n as f64)
         };
         let (cf, ct) = (mean(from), mean(to));
@@ -103,16 +98,12 @@ impl Similarity {
             cross += f[0] * t[1] - f[1] * t[0];
             spread += f[0] * f[0] + f[1] * f[1];
         }
-        if !(spread > 1e-12) {
-            return None; // also where a point is not a number
+        if spread.is_nan() || spread < 1e-12 {
+            return None;
         }
         let (a, b) = (dot / spread, cross / spread);
-        let fit = Self {
-            a,
-            b,
-            tx: ct[0] - a * cf[0] + b * cf[1],
-            ty: ct[1] - b * cf[0] - a * cf[1],
-        };
+        let fit =
+            Self { a, b, tx: ct[0] - a * cf[0] + b * cf[1], ty: ct[1] - b * cf[0] - a * cf[1] };
         (fit.scale() > 1e-9 && fit.tx.is_finite() && fit.ty.is_finite()).then_some(fit)
     }
 
@@ -124,10 +115,7 @@ impl Similarity {
     /// Where a point goes.
     pub fn apply(&self, p: [f32; 2]) -> [f32; 2] {
         let (x, y) = (f64::from(p[0]), f64::from(p[1]));
-        [
-            (self.a * x - self.b * y + self.tx) as f32,
-            (self.b * x + self.a * y + self.ty) as f32,
-        ]
+        [(self.a * x - self.b * y + self.tx) as f32, (self.b * x + self.a * y + self.ty) as f32]
     }
 
     /// The way back. Not a number where the scale is zero.

@@ -9,6 +9,8 @@
 //!
 //! - [`convert`]: from the formats that weights are published in to ONNX.
 //! - [`manifest`]: every model with its source, hash, licence and adapter parameters.
+//! - [`install`]: fetch, check and put in place; [`convert`]: from the formats that weights are
+//!   published in to ONNX.
 //! - [`session`]: ONNX Runtime, and a pool of single-threaded sessions for each model.
 //! - [`picture`], [`geometry`]: frames, crops and tensors; rectangles and similarity transforms.
 //! - One file for each model family: [`blazeface`], [`yunet`] (behind [`detect`]), [`facemesh`]
@@ -28,6 +30,7 @@ mod error;
 pub mod facemesh;
 mod frames;
 pub mod geometry;
+pub mod install;
 pub mod manifest;
 pub mod picture;
 pub mod pose;

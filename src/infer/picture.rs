@@ -3,9 +3,7 @@
 //! Coordinates are continuous: pixel `i` covers `i` to `i + 1`, so a picture's width is also its
 //! right edge and fractions of the frame need no half-pixel care.
 
-use opencv::core::{
-    BORDER_CONSTANT, Mat, MatTraitConst, MatTraitConstManual, Point3_, Rect, Scalar, Size, Vec3b,
-};
+use opencv::core::{BORDER_CONSTANT, Mat, Point3_, Rect, Scalar, Size, Vec3b};
 use opencv::imgproc;
 
 use super::error::Error;
@@ -51,6 +49,11 @@ impl<'a> Frame<'a> {
         self.height
     }
 
+    /// The pixels: rows of red, green, blue.
+    pub fn rgb(&self) -> &'a [u8] {
+        self.rgb
+    }
+
     /// The rectangle of the whole frame.
     pub fn area(&self) -> Area {
         Area { left: 0.0, top: 0.0, width: self.width as f32, height: self.height as f32 }
@@ -92,6 +95,15 @@ impl std::fmt::Debug for Crop {
 }
 
 impl Crop {
+    /// A crop of given pixels: rows of red, green, blue.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] as of [`Frame::new`].
+    pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, Error> {
+        Frame::new(width, height, &rgb)?;
+        Ok(Self { width, height, rgb })
+    }
+
     fn black(width: u32, height: u32) -> Self {
         Self { width, height, rgb: vec![0; width as usize * height as usize * 3] }
     }
@@ -159,7 +171,12 @@ impl Crop {
 
 /// Cuts `width` x `height` pixels out of a frame: `to_frame` maps the crop's coordinates to the
 /// frame's. Bilinear; what lies outside of the frame is black.
-pub fn warp(frame: &Frame<'_>, to_frame: &Similarity, width: u32, height: u32) -> Result<Crop, Error> {
+pub fn warp(
+    frame: &Frame<'_>,
+    to_frame: &Similarity,
+    width: u32,
+    height: u32,
+) -> Result<Crop, Error> {
     let mut crop = Crop::black(width, height);
     // Where a crop is less than half the size, bilinear sampling would skip pixels: shrink first.
     let shrink = to_frame.scale().floor().clamp(1.0, 16.0);
@@ -210,8 +227,7 @@ pub fn stretch(frame: &Frame<'_>, area: &Area, width: u32, height: u32) -> Resul
 /// The whole frame fitted into `width` x `height` at its own shape, at the top left, the rest
 /// black; with it, how many pixels of the result one pixel of the frame became.
 pub fn letterbox(frame: &Frame<'_>, width: u32, height: u32) -> Result<(Crop, f32), Error> {
-    let scale =
-        (width as f32 / frame.width as f32).min(height as f32 / frame.height as f32);
+    let scale = (width as f32 / frame.width as f32).min(height as f32 / frame.height as f32);
     let w = ((frame.width as f32 * scale).round() as u32).clamp(1, width);
     let h = ((frame.height as f32 * scale).round() as u32).clamp(1, height);
     let how = if scale < 1.0 { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
@@ -221,7 +237,9 @@ pub fn letterbox(frame: &Frame<'_>, width: u32, height: u32) -> Result<(Crop, f3
     }
     let mut boxed = Crop::black(width, height);
     let row = w as usize * 3;
-    for (to, from) in boxed.rgb.chunks_exact_mut(width as usize * 3).zip(fitted.rgb.chunks_exact(row)) {
+    for (to, from) in
+        boxed.rgb.chunks_exact_mut(width as usize * 3).zip(fitted.rgb.chunks_exact(row))
+    {
         to[..row].copy_from_slice(from);
     }
     Ok((boxed, scale))
@@ -260,16 +278,15 @@ const LOOK_SIDE: usize = 128;
 
 /// Measures the picture under `area`.
 pub fn look(frame: &Frame<'_>, area: &Area) -> Result<Look, Error> {
-    let source = frame.mat()?;
-    let part = Mat::roi(&source, frame.rect(area))?;
-    let mut luma = Mat::default();
-    imgproc::cvt_color(&part, &mut luma, imgproc::COLOR_RGB2GRAY, 0)?;
-    let size = Size::new(LOOK_SIDE as i32, LOOK_SIDE as i32);
-    let shrinks = luma.cols() > size.width || luma.rows() > size.height;
-    let how = if shrinks { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
-    let mut face = Mat::default();
-    imgproc::resize(&luma, &mut face, size, 0.0, 0.0, how)?;
-    Ok(look_of(face.data_bytes()?))
+    let side = LOOK_SIDE as u32;
+    let face = stretch(frame, area, side, side)?;
+    let luma: Vec<u8> = face.rgb.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect();
+    Ok(look_of(&luma))
+}
+
+/// Luma of a pixel (ITU-R BT.601), 0–255.
+fn luma(r: u8, g: u8, b: u8) -> u8 {
+    ((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b)) >> 8) as u8
 }
 
 fn look_of(luma: &[u8]) -> Look {
@@ -295,7 +312,11 @@ fn look_of(luma: &[u8]) -> Look {
         n += LOOK_SIDE - 2;
     }
     let (_, sharpness) = moments(sum as f64, squares as f64, n);
-    Look { brightness: brightness as f32, contrast: variance.sqrt() as f32, sharpness: sharpness as f32 }
+    Look {
+        brightness: brightness as f32,
+        contrast: variance.sqrt() as f32,
+        sharpness: sharpness as f32,
+    }
 }
 
 /// Mean and variance.
@@ -326,8 +347,7 @@ impl Thumbnail {
             let line = &mut cells[y / THUMB_SAMPLES * THUMB_SIDE..][..THUMB_SIDE];
             for (cell, samples) in line.iter_mut().zip(columns.chunks_exact(THUMB_SAMPLES)) {
                 for &x in samples {
-                    let [r, g, b] = [row[x], row[x + 1], row[x + 2]].map(u16::from);
-                    *cell += (77 * r + 150 * g + 29 * b) >> 8;
+                    *cell += u16::from(luma(row[x], row[x + 1], row[x + 2]));
                 }
             }
         }
@@ -343,7 +363,7 @@ impl Thumbnail {
     }
 }
 
-/// A point in space for OpenCV.
+/// A point in space for `OpenCV`.
 pub(super) fn point3(p: [f64; 3]) -> Point3_<f64> {
     Point3_::new(p[0], p[1], p[2])
 }

@@ -1,6 +1,6 @@
 //! Head pose from the face mesh.
 //!
-//! Yaw and roll are those of the perspective-n-point solution (SQPnP, Terzakis and Lourakis 2020)
+//! Yaw and roll are those of the perspective-n-point solution (`SQPnP`, Terzakis and Lourakis 2020)
 //! between a canonical head and the vertices in the picture. Pitch is that of the rigid fit
 //! (Umeyama 1991) of the same head to the vertices in *space*: the vertices' places in the picture
 //! follow a nod only by half (on the drawn head, whose pose is known, pitch from the picture alone
@@ -18,19 +18,19 @@ use crate::domain::evidence::Pose;
 /// down, z away from the viewer, origin at the root of the nose, mirror-symmetric, eyes 91 mm apart
 /// at their outer corners. Only vertices that neither speech nor a blink moves.
 const HEAD: [(usize, [f64; 3]); 16] = [
-    (168, [0.0, 0.0, 0.0]),      // root of the nose
-    (6, [0.0, 7.8, -4.2]),       // bridge of the nose
-    (1, [0.0, 44.8, -19.6]),     // tip of the nose
-    (2, [0.0, 50.6, -3.6]),      // base of the nose
-    (33, [-45.5, 3.2, 22.6]),    // outer corners of the eyes
+    (168, [0.0, 0.0, 0.0]),   // root of the nose
+    (6, [0.0, 7.8, -4.2]),    // bridge of the nose
+    (1, [0.0, 44.8, -19.6]),  // tip of the nose
+    (2, [0.0, 50.6, -3.6]),   // base of the nose
+    (33, [-45.5, 3.2, 22.6]), // outer corners of the eyes
     (263, [45.5, 3.2, 22.6]),
-    (133, [-17.7, 4.6, 17.2]),   // inner corners of the eyes
+    (133, [-17.7, 4.6, 17.2]), // inner corners of the eyes
     (362, [17.7, 4.6, 17.2]),
-    (98, [-17.7, 47.8, 4.6]),    // wings of the nose
+    (98, [-17.7, 47.8, 4.6]), // wings of the nose
     (327, [17.7, 47.8, 4.6]),
-    (117, [-53.1, 19.9, 23.4]),  // below the eyes
+    (117, [-53.1, 19.9, 23.4]), // below the eyes
     (346, [53.1, 19.9, 23.4]),
-    (50, [-49.2, 35.8, 17.7]),   // cheeks
+    (50, [-49.2, 35.8, 17.7]), // cheeks
     (280, [49.2, 35.8, 17.7]),
     // The temples come last: they steady yaw in the picture, but their depth is the mesh's
     // least certain, so the fit in space leaves them out.
@@ -76,7 +76,8 @@ fn rotation_in_picture(mesh: &Mesh, frame: &Frame<'_>) -> Result<Rotation, Error
         .collect();
     let (w, h) = (f64::from(frame.width()), f64::from(frame.height()));
     let focal = w.max(h);
-    let camera = Mat::from_slice_2d(&[[focal, 0.0, w / 2.0], [0.0, focal, h / 2.0], [0.0, 0.0, 1.0]])?;
+    let camera =
+        Mat::from_slice_2d(&[[focal, 0.0, w / 2.0], [0.0, focal, h / 2.0], [0.0, 0.0, 1.0]])?;
     let (mut turn, mut shift) = (Mat::default(), Mat::default());
     let solved = calib3d::solve_pnp(
         &head,
@@ -163,9 +164,14 @@ mod tests {
 
     #[test]
     fn signs_and_angles() {
-        for (yaw, pitch, roll) in
-            [(0.0, 0.0, 0.0), (30.0, 0.0, 0.0), (-25.0, 0.0, 0.0), (0.0, 15.0, 0.0), (0.0, 0.0, 20.0), (20.0, -10.0, -15.0)]
-        {
+        for (yaw, pitch, roll) in [
+            (0.0, 0.0, 0.0),
+            (30.0, 0.0, 0.0),
+            (-25.0, 0.0, 0.0),
+            (0.0, 15.0, 0.0),
+            (0.0, 0.0, 20.0),
+            (20.0, -10.0, -15.0),
+        ] {
             let want = Pose { yaw, pitch, roll };
             let (mesh, rgb) = turned(want);
             let got = pose(&mesh, &Frame::new(640, 480, &rgb).unwrap()).unwrap();

@@ -4,13 +4,13 @@
 //! whether a second face is there or the mesh has drifted off. Otherwise the mesh goes from frame
 //! to frame: where it lay in the last one is where it looks in the next.
 
+use super::Models;
 use super::detect::{Detection, Detector};
 use super::error::Error;
 use super::facemesh::{FaceMesh, Mesh, Region};
 use super::geometry::Area;
 use super::picture::{Frame, Thumbnail, look};
 use super::pose::pose;
-use super::Models;
 use crate::domain::evidence::{FaceEvidence, FrameEvidence, ModelRole};
 
 /// How often the detector looks while a face is tracked, in milliseconds.

@@ -40,8 +40,7 @@ impl VoiceActivity {
             Port::f32("state", &state),
             Port { name: "sr".to_owned(), element: Element::I64, extents: vec![] },
         ];
-        let outputs =
-            vec![Port::f32("output", &[Some(1), Some(1)]), Port::f32("stateN", &state)];
+        let outputs = vec![Port::f32("output", &[Some(1), Some(1)]), Port::f32("stateN", &state)];
         let pool = Pool::load(runtime, model, dir, inputs, outputs, sessions)?;
         Ok(Self { pool, params })
     }
@@ -140,10 +139,17 @@ mod tests {
     #[test]
     fn short_pauses_join_and_clicks_go() {
         let p = |pattern: &str| -> Vec<f32> {
-            pattern.chars().map(|c| match c { '#' => 0.9, '-' => 0.4, _ => 0.1 }).collect()
+            pattern
+                .chars()
+                .map(|c| match c {
+                    '#' => 0.9,
+                    '-' => 0.4,
+                    _ => 0.1,
+                })
+                .collect()
         };
         assert_eq!(of(&p("..####..")).len(), 1);
-        assert_eq!(of(&p("..####..")), [2 * 512 - 512..6 * 512 + 512]);
+        assert_eq!(of(&p("..####..")).first(), Some(&(2 * 512 - 512..6 * 512 + 512)));
         assert_eq!(of(&p("..####..####..")).len(), 1, "64 ms is no pause");
         assert_eq!(of(&p("..####--####..")).len(), 1, "a soft syllable is no pause");
         assert_eq!(of(&p("..####......####")).len(), 2);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use super::embedding::distance;
 use super::error::Error;
 use super::manifest::{Model, adapter};
 use super::session::{Input, Pool, Port, Runtime};
@@ -66,7 +65,7 @@ impl VoiceEmbedder {
     /// Two voices further apart than this (in the model's own metric) seem to be two people. A
     /// soft signal: it errs in one of twenty comparisons.
     pub fn threshold(&self) -> f32 {
-        distance(self.params.metric, self.params.same_speaker)
+        self.params.same_speaker
     }
 
     /// The unit vector of speech without pauses, mono at the manifest's rate: the mean over
@@ -101,7 +100,9 @@ impl VoiceEmbedder {
         if !length.is_finite() || length <= 0.0 {
             return Ok(None);
         }
-        vector.iter_mut().for_each(|v| *v /= length);
+        for v in &mut vector {
+            *v /= length;
+        }
         Ok(Some(vector))
     }
 
@@ -131,12 +132,14 @@ fn amplify(samples: &mut [f32], level: f32) -> bool {
     }
     let power: f64 = samples.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
     let rms = (power / samples.len().max(1) as f64).sqrt() as f32;
-    if !(rms > 1e-6) {
+    if rms.is_nan() || rms < 1e-6 {
         return false;
     }
     let gain = 10f32.powf(level / 20.0) / rms;
     if gain > 1.0 {
-        samples.iter_mut().for_each(|v| *v *= gain);
+        for v in samples {
+            *v *= gain;
+        }
     }
     true
 }
@@ -173,8 +176,7 @@ impl Mel {
                     (rise.min(fall).max(0.0) * 2.0 / (high - low)) as f32
                 };
                 let first = (0..=n_fft / 2).find(|bin| weight(*bin) > 0.0).unwrap_or(0);
-                let weights =
-                    (first..=n_fft / 2).map(weight).take_while(|w| *w > 0.0).collect();
+                let weights = (first..=n_fft / 2).map(weight).take_while(|w| *w > 0.0).collect();
                 (first, weights)
             })
             .collect();
@@ -230,8 +232,9 @@ mod tests {
     #[test]
     fn a_tone_lands_in_its_band() {
         let mel = Mel::new(16_000, 400, 160, 40);
-        let tone: Vec<f32> =
-            (0..16_000).map(|i| (std::f32::consts::TAU * 1000.0 * i as f32 / 16_000.0).sin()).collect();
+        let tone: Vec<f32> = (0..16_000)
+            .map(|i| (std::f32::consts::TAU * 1000.0 * i as f32 / 16_000.0).sin())
+            .collect();
         let spectrogram = mel.spectrogram(&tone);
         assert_eq!(spectrogram.len(), 101 * 40);
         let frame = &spectrogram[50 * 40..51 * 40];

@@ -53,8 +53,7 @@ impl YuNet {
             let places = boxes.data.chunks_exact(4).zip(points.data.chunks_exact(10));
             for (i, ((class, object), (b, points))) in cells.zip(places).enumerate() {
                 let score = (class.clamp(0.0, 1.0) * object.clamp(0.0, 1.0)).sqrt();
-                // A score that is not a number fails this, too.
-                if !(score >= self.params.score_threshold) {
+                if score.is_nan() || score < self.params.score_threshold {
                     continue;
                 }
                 let (x, y) = ((i % columns) as f32, (i / columns) as f32);

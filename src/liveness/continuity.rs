@@ -65,13 +65,17 @@ impl Comparison {
         };
 
         let (mut run, mut longest_run, mut over) = (0, 0, 0);
-        for sample in &samples {
+        // A lone sample above the limit is a bad frame only where good ones stand on both sides:
+        // at an end it may be the start of somebody else.
+        let mut good_ends = 0;
+        for (i, sample) in samples.iter().enumerate() {
             if sample.distance > limit(sample) {
                 run += 1;
                 over += 1;
                 longest_run = longest_run.max(run);
             } else if sample.distance >= 0.0 && sample.distance <= limit(sample) {
                 run = 0;
+                good_ends += usize::from(i == 0) + usize::from(i + 1 == samples.len());
             } else {
                 // No distance at all: no other face, but no proof of the same one either.
                 over += 1;
@@ -89,6 +93,7 @@ impl Comparison {
             enough: identity.threshold.is_finite()
                 && identity.threshold > 0.0
                 && samples.len() >= p.min_samples.max(1)
+                && good_ends == 2
                 && over as f32 <= samples.len() as f32 * p.max_lone_share
                 && span as f32 >= timeline.duration_ms() as f32 * p.min_span_share,
             second_largest: distances.get(1).copied(),

@@ -17,10 +17,8 @@ pub(super) fn check(
     let mut reasons = Vec::new();
     let share = face_share(timeline);
     let looked = timeline.frames().iter().filter(|m| m.frame.detected >= Some(1)).count();
-    if !(share >= p.min_face_share)
-        || longest_face_gap(timeline) > p.max_face_gap_ms
-        || looked < p.min_detections
-    {
+    let mostly_seen = share >= p.min_face_share;
+    if !mostly_seen || longest_face_gap(timeline) > p.max_face_gap_ms || looked < p.min_detections {
         reasons.push(ReasonCode::NoFace);
     }
     let several = timeline.frames().iter().filter(|m| m.frame.detected >= Some(2)).count();
@@ -89,7 +87,8 @@ fn timing_faults(
     let frames = timeline.frames();
     let fps = frames.len().saturating_sub(1) as f32 * 1000.0 / timeline.duration_ms().max(1) as f32;
     let gap = frames.windows(2).map(|w| w[1].t_ms.saturating_sub(w[0].t_ms)).max().unwrap_or(0);
-    if !(fps >= p.min_fps) || gap > p.max_frame_gap_ms {
+    let fluent = fps >= p.min_fps;
+    if !fluent || gap > p.max_frame_gap_ms {
         reasons.push(ReasonCode::FewFrames);
     }
     reasons

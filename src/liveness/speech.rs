@@ -33,7 +33,8 @@ pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPoli
         return result(Check::Speech, Status::Unavailable, None, None, reasons);
     };
     let noisy = evidence.speech.snr_db.is_some_and(|db| db < p.noisy_below_db);
-    if !(transcript.digits_present >= p.min_digits_present) || transcript.digits.is_empty() {
+    let has_digits = transcript.digits_present >= p.min_digits_present;
+    if !has_digits || transcript.digits.is_empty() {
         return fail(if noisy { ReasonCode::TooNoisy } else { ReasonCode::NoDigitsHeard });
     }
     let heard: Vec<SpokenDigit> =

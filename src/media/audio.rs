@@ -66,8 +66,8 @@ impl Track {
         Ok(Self {
             rate,
             max_samples: max_audio_ms * u64::from(rate) / 1000,
-            skip: resampler.as_ref().map_or(0, |r| r.output_delay()),
-            scratch: vec![0.0; resampler.as_ref().map_or(0, |r| r.output_frames_max())],
+            skip: resampler.as_ref().map_or(0, rubato::Resampler::output_delay),
+            scratch: vec![0.0; resampler.as_ref().map_or(0, rubato::Resampler::output_frames_max)],
             resampler,
             start_us: None,
             taken: 0,
@@ -104,26 +104,23 @@ impl Track {
         let first = self.start_us.is_none();
         let start = *self.start_us.get_or_insert(t_us.max(0));
         let off_us = t_us.saturating_sub(start.saturating_add(self.to_us(self.taken)));
+        let mut silence = 0;
         let mut skip = 0;
         if off_us > TOLERANCE_US {
-            let silence = self.to_samples(off_us);
-            if self.taken.saturating_add(silence) > self.max_samples {
-                return Taken::TooLong;
-            }
-            self.gaps += silence;
-            self.taken += silence;
-            self.pending.resize(self.pending.len() + silence as usize, 0.0);
+            silence = self.to_samples(off_us);
         } else if off_us < -TOLERANCE_US || (first && off_us < 0) {
             skip = usize::try_from(self.to_samples(-off_us)).unwrap_or(usize::MAX);
             if skip >= mono.samples {
                 return Taken::Damaged;
             }
         }
-        let count = mono.samples - skip;
-        if self.taken + count as u64 > self.max_samples {
+        let after = self.taken.saturating_add(silence).saturating_add((mono.samples - skip) as u64);
+        if after > self.max_samples {
             return Taken::TooLong;
         }
-        self.taken += count as u64;
+        self.taken = after;
+        self.gaps += silence;
+        self.pending.resize(self.pending.len() + silence as usize, 0.0);
         self.pending.extend((skip..mono.samples).map(|i| mono.at(i)));
         Taken::All
     }
@@ -263,5 +260,94 @@ impl<'a> Mono<'a> {
         let mean = self.planes.iter().map(|plane| plane[i]).sum::<f32>() * self.gain;
         // A damaged packet can decode to anything.
         if mean.is_finite() { mean.clamp(-4.0, 4.0) } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ffmpeg_the_third::ChannelLayoutMask;
+
+    use super::*;
+
+    fn tone(rate: u32, from: usize, samples: usize, layout: ChannelLayoutMask) -> frame::Audio {
+        let mut frame = frame::Audio::new(Sample::F32(Type::Planar), samples, layout);
+        frame.set_rate(rate);
+        for channel in 0..frame.planes() {
+            for (i, s) in frame.plane_mut::<f32>(channel).iter_mut().enumerate() {
+                let t = (from + i) as f32 / rate as f32;
+                *s = 0.5 * (std::f32::consts::TAU * 440.0 * t).sin();
+            }
+        }
+        frame
+    }
+
+    fn run(rate: u32, frames: &[(Option<i64>, frame::Audio)]) -> (Track, Vec<i64>, Vec<f32>) {
+        let mut track = Track::new(rate, 5_000).unwrap();
+        let (mut times, mut all) = (Vec::new(), Vec::new());
+        let mut keep = |t: i64, samples: &[f32]| {
+            times.push(t);
+            all.extend_from_slice(samples);
+            Ok::<(), ()>(())
+        };
+        for (t_us, frame) in frames {
+            assert_eq!(track.take(frame, *t_us), Taken::All);
+            track.pass_on(&mut keep).unwrap();
+        }
+        track.finish(&mut keep).unwrap();
+        (track, times, all)
+    }
+
+    #[test]
+    fn every_rate_keeps_length_phase_and_level() {
+        for rate in [8_000, 11_025, 16_000, 22_050, 44_100, 44_101, 48_000, 96_000] {
+            let n = rate as usize / 50;
+            let frames: Vec<_> = (0..50)
+                .map(|i| {
+                    let t = (i * n) as i64 * 1_000_000 / i64::from(rate);
+                    (Some(t), tone(rate, i * n, n, ChannelLayoutMask::STEREO))
+                })
+                .collect();
+            let (track, times, all) = run(rate, &frames);
+            let want = (50 * n * 16_000).div_ceil(rate as usize);
+            assert_eq!(all.len(), want, "{rate}");
+            assert_eq!(times, (0..times.len()).map(|i| i as i64 * 100).collect::<Vec<_>>());
+            assert_eq!(track.gaps_ms(), 0);
+            let worst = (200..want - 200)
+                .map(|i| {
+                    let t = i as f32 / 16_000.0;
+                    (all[i] - 0.5 * (std::f32::consts::TAU * 440.0 * t).sin()).abs()
+                })
+                .fold(0.0, f32::max);
+            // The filter's centre lies up to half a sample of the lower rate off.
+            let half_a_sample = 0.5 * std::f32::consts::TAU * 440.0 * 0.5 / rate.min(16_000) as f32;
+            assert!(worst < half_a_sample + 0.005, "{rate}: {worst}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_filled_and_overlaps_cut() {
+        let mono = ChannelLayoutMask::MONO;
+        let piece = |t: i64| (Some(t), tone(16_000, 0, 320, mono));
+        let (track, times, all) = run(16_000, &[piece(100_000), piece(220_000), piece(225_000)]);
+        assert_eq!((track.gaps_ms(), times[0]), (100, 100));
+        // 20 ms, 100 ms of silence, 20 ms, and of the last 20 ms the 5 that are new.
+        assert_eq!(all.len(), 320 + 1600 + 320 + 80);
+        assert!(all[320..1920].iter().all(|s| *s == 0.0));
+        assert_eq!(track.end_us(), 245_000);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mono = ChannelLayoutMask::MONO;
+        let frame = tone(16_000, 0, 320, mono);
+        let mut track = Track::new(16_000, 1_000).unwrap();
+        assert_eq!(track.take(&frame, Some(0)), Taken::All);
+        assert_eq!(track.take(&frame, Some(-500_000)), Taken::Damaged);
+        assert_eq!(track.take(&frame, Some(i64::MIN / 4)), Taken::Damaged);
+        assert_eq!(track.take(&tone(48_000, 0, 960, mono), Some(20_000)), Taken::Damaged);
+        assert_eq!(track.take(&frame, Some(990_000)), Taken::TooLong);
+        assert_eq!(track.take(&frame, Some(i64::MAX / 4)), Taken::TooLong);
+        assert_eq!(track.take(&frame, None), Taken::All);
+        assert!(Track::new(0, 1_000).is_err() && Track::new(4_000_000, 1_000).is_err());
     }
 }

@@ -124,15 +124,15 @@ impl Input {
         let Some(stream) = self.demuxer.stream(index) else { return 0 };
         let mut size = 0;
         // SAFETY: the stream is valid; the returned memory belongs to it and has `size` bytes, a
-        // display matrix being nine native 32-bit integers without a promise of alignment.
+        // display matrix being nine native 32-bit integers.
         let (a, b) = unsafe {
             let kind = ffi::AVPacketSideDataType::DISPLAYMATRIX;
             let matrix = ffi::av_stream_get_side_data(stream.as_ptr(), kind, &raw mut size);
             if matrix.is_null() || size < 36 {
                 return 0;
             }
-            let matrix = matrix.cast::<i32>();
-            (matrix.read_unaligned(), matrix.add(1).read_unaligned())
+            let matrix = matrix.cast::<[u8; 4]>();
+            (i32::from_ne_bytes(*matrix), i32::from_ne_bytes(*matrix.add(1)))
         };
         let quarters = (f64::from(b).atan2(f64::from(a)) / std::f64::consts::FRAC_PI_2).round();
         (quarters as i32).rem_euclid(4) as u16 * 90

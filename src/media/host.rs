@@ -107,9 +107,9 @@ impl Decoder {
         let leash = Leash::default();
         let pipe = self.spawn(&leash, Stdio::null(), Task::Probe, 0)?;
         let mut reader = Reader::new(Patient::new(pipe, self.limits.wall), self.limits.clone());
-        let result = self.next(&mut reader, &leash).and_then(|first| {
+        let result = next(&mut reader, &leash).and_then(|first| {
             let layers = self.check_layers(first)?;
-            match self.next(&mut reader, &leash)? {
+            match next(&mut reader, &leash)? {
                 Message::Probed(refused) => Ok(Probe { layers, refused }),
                 other => Err(self.unexpected(other)),
             }
@@ -187,9 +187,9 @@ impl Decoder {
         leash: &Leash,
         mut on_event: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Totals, Error> {
-        let layers = self.check_layers(self.next(&mut reader, leash)?)?;
+        let layers = self.check_layers(next(&mut reader, leash)?)?;
         loop {
-            let event = match self.next(&mut reader, leash)? {
+            let event = match next(&mut reader, leash)? {
                 Message::Opened(facts) => Event::Opened(facts),
                 Message::Frame(frame) => Event::Frame(frame),
                 Message::Audio(audio) => Event::Audio(audio),
@@ -221,18 +221,6 @@ impl Decoder {
         }
     }
 
-    /// The next message, or why there is none.
-    fn next(&self, reader: &mut Reader<Patient>, leash: &Leash) -> Result<Message, Error> {
-        match reader.next() {
-            Ok(message) => Ok(message),
-            Err(ReadError::Broken(what)) => Err(Error::ChildMisbehaved { what }),
-            Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::TimedOut => {
-                Err(Error::TooSlow { budget: Budget::Wall })
-            }
-            Err(ReadError::Io(_) | ReadError::Ended) => Err(leash.autopsy()),
-        }
-    }
-
     /// The child reports its layers before it has seen a byte of the upload.
     fn check_layers(&self, first: Message) -> Result<Layers, Error> {
         let Message::Sandboxed(layers) = first else { return Err(self.unexpected(first)) };
@@ -256,6 +244,18 @@ impl Decoder {
             Message::Failed(refusal) => refusal.into_error(&self.limits),
             _ => Error::ChildMisbehaved { what: "a message does not answer the job" },
         }
+    }
+}
+
+/// The next message, or why there is none.
+fn next(reader: &mut Reader<Patient>, leash: &Leash) -> Result<Message, Error> {
+    match reader.next() {
+        Ok(message) => Ok(message),
+        Err(ReadError::Broken(what)) => Err(Error::ChildMisbehaved { what }),
+        Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::TimedOut => {
+            Err(Error::TooSlow { budget: Budget::Wall })
+        }
+        Err(ReadError::Io(_) | ReadError::Ended) => Err(leash.autopsy()),
     }
 }
 

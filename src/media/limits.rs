@@ -41,7 +41,7 @@ impl Default for Limits {
             max_frames: 1800,
             max_audio_ms: 31_000,
             cpu_seconds: 30,
-            wall: Duration::from_secs(60),
+            wall: Duration::from_mins(1),
             memory_bytes: 512 << 20,
         }
     }

@@ -38,6 +38,7 @@ mod limits;
 mod protocol;
 pub mod sandbox;
 mod sniff;
+mod streams;
 mod sys;
 mod video;
 pub mod worker;
@@ -156,7 +157,7 @@ pub struct Totals {
 pub enum Container {
     /// Matroska or its subset WebM.
     Matroska,
-    /// ISO base media: MP4 or `QuickTime`.
+    /// ISO base media: MP4 or QuickTime.
     Mp4,
 }
 

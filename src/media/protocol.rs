@@ -320,8 +320,8 @@ impl<W: Write> Writer<W> {
         Self(to)
     }
 
-    pub(super) fn sandboxed(&mut self, layers: &Layers) -> io::Result<()> {
-        self.json(kind::SANDBOXED, layers)
+    pub(super) fn sandboxed(&mut self, layers: Layers) -> io::Result<()> {
+        self.json(kind::SANDBOXED, &layers)
     }
 
     pub(super) fn opened(&mut self, facts: &MediaFacts) -> io::Result<()> {
@@ -336,8 +336,8 @@ impl<W: Write> Writer<W> {
         self.json(kind::FAILED, refusal)
     }
 
-    pub(super) fn probed(&mut self, refused: &Refused) -> io::Result<()> {
-        self.json(kind::PROBED, refused)
+    pub(super) fn probed(&mut self, refused: Refused) -> io::Result<()> {
+        self.json(kind::PROBED, &refused)
     }
 
     /// `rgb` has `width * height * 3` bytes.
@@ -409,7 +409,7 @@ mod tests {
     fn opened() -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut w = Writer::new(&mut bytes);
-        w.sandboxed(&layers()).unwrap();
+        w.sandboxed(layers()).unwrap();
         w.opened(&facts()).unwrap();
         bytes
     }
@@ -492,7 +492,7 @@ mod tests {
 
         let mut bytes = Vec::new();
         let mut w = Writer::new(&mut bytes);
-        w.sandboxed(&layers()).unwrap();
+        w.sandboxed(layers()).unwrap();
         w.opened(&MediaFacts { width: u32::MAX, height: u32::MAX, ..facts() }).unwrap();
         assert!(broken(&bytes).contains("size"));
     }
@@ -504,6 +504,7 @@ mod tests {
         w.frame(0, 40, (4, 2), &[0; 24]).unwrap();
         w.frame(1, 40, (4, 2), &[0; 24]).unwrap();
         assert!(broken(&bytes).contains("increase"));
+
         let mut twice = opened();
         Writer::new(&mut twice).opened(&facts()).unwrap();
         assert!(broken(&twice).contains("order"));

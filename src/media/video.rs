@@ -53,7 +53,7 @@ impl Picture {
                 }
             }
         }
-        let upright = if self.rotation % 180 == 0 { (w32, h32) } else { (h32, w32) };
+        let upright = if self.rotation.is_multiple_of(180) { (w32, h32) } else { (h32, w32) };
         Ok((upright, &self.packed))
     }
 }
@@ -62,9 +62,10 @@ impl Scaler {
     fn new(from: (Pixel, u32, u32), frame: &frame::Video) -> Result<Self, Error> {
         let (format, w, h) = from;
         let (to_w, to_h) = target_size(w, h, frame.aspect_ratio());
-        // When the size stays there is nothing to filter. When it shrinks, every source pixel must
-        // count: skipping some (FAST_BILINEAR) makes moiré, which a spoof check looks for.
-        let flags = if (to_w, to_h) == (w, h) { Flags::FAST_BILINEAR } else { Flags::BILINEAR };
+        // Shrinking must count every source pixel: FAST_BILINEAR skips some, which makes moiré,
+        // which a spoof check looks for. It would also want to generate code, which the sandbox
+        // refuses. Without a change of size no filter runs at all.
+        let flags = Flags::BILINEAR;
         let mut context = scaling::Context::get(format, w, h, Pixel::RGB24, to_w, to_h, flags)?;
         set_colours(&mut context, frame);
         Ok(Self { from, context, rgb: frame::Video::new(Pixel::RGB24, to_w, to_h) })

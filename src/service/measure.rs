@@ -84,6 +84,7 @@ pub struct Measurer<'m> {
     spoof: Samples<Vec<Crop>>,
     identity: Samples<Crop>,
     best: Selector<Option<Portrait>>,
+    seen_a_face: bool,
     /// A face that might be another one has not been compared yet.
     doubt: bool,
     sound: Vec<f32>,
@@ -132,6 +133,7 @@ impl<'m> Measurer<'m> {
             spoof: Samples::new(SPOOF_SAMPLES),
             identity: Samples::new(IDENTITY_SAMPLES),
             best: Selector::new(),
+            seen_a_face: false,
             doubt: false,
             sound: Vec::new(),
             sound_start_ms: 0,
@@ -160,13 +162,14 @@ impl<'m> Measurer<'m> {
         let frame = Frame::new(width, height, rgb)?;
         let seen = self.tracker.see(index, t_ms, &frame)?;
         if let (Some(face), Some(evidence)) = (&seen.face, &seen.evidence.face) {
-            let first = self.frames.iter().all(|f| f.face.is_none());
+            let first = !self.seen_a_face;
+            self.seen_a_face = true;
             let cut = seen.evidence.change >= CUT_CHANGE;
-            self.doubt |= !first && (face.fresh || cut || self.turned_back(evidence));
+            let another = !first && (face.fresh || cut);
+            self.doubt |= another || (!first && self.turned_back(evidence));
             let of = |crop| Sample { index, t_ms, pose: evidence.pose, crop };
-            self.sample_spoof(&frame, face, of)?;
-            let at = (index, t_ms);
-            self.sample_identity(&frame, face, evidence, at)?;
+            self.sample_spoof(&frame, face, another, of)?;
+            self.sample_identity(&frame, face, evidence, (index, t_ms))?;
         }
         self.frames.push(seen.evidence);
         Ok(())
@@ -233,10 +236,11 @@ impl<'m> Measurer<'m> {
         &mut self,
         frame: &Frame<'_>,
         face: &TrackedFace,
+        another: bool,
         of: impl Fn(Vec<Crop>) -> Sample<Vec<Crop>>,
     ) -> Result<(), Error> {
         let Some(model) = &self.models.antispoof else { return Ok(()) };
-        let extra = face.fresh && self.spoof.has_room();
+        let extra = another && self.spoof.has_room();
         let sample = of(Vec::new());
         if extra || self.spoof.spread.wants(sample.t_ms) {
             let sample = Sample { crop: model.crops(frame, &face.area)?, ..sample };
@@ -255,11 +259,10 @@ impl<'m> Measurer<'m> {
         let Some(model) = &self.models.embedder else { return Ok(()) };
         let pose = evidence.pose;
         let extra = self.doubt && self.identity.has_room();
-        if is_comparable(pose) && (extra || self.identity.spread.wants(t_ms)) {
-            if let Some(crop) = model.align(frame, &face.mesh)? {
-                self.identity.take(Sample { index, t_ms, pose, crop }, extra);
-                self.doubt = false;
-            }
+        let wanted = is_comparable(pose) && (extra || self.identity.spread.wants(t_ms));
+        if wanted && let Some(crop) = model.align(frame, &face.mesh)? {
+            self.identity.take(Sample { index, t_ms, pose, crop }, extra);
+            self.doubt = false;
         }
         let mut failure = None;
         let quality = FaceQuality::of(evidence).unified_quality_score;
@@ -321,8 +324,7 @@ impl<'m> Measurer<'m> {
             .zip(&vectors)
             .min_by(|(a, _), (b, _)| off(a.pose).total_cmp(&off(b.pose)))
             .map(|(_, v)| v.clone());
-        let mut evidence =
-            IdentityEvidence { threshold: model.threshold(), samples: Vec::new() };
+        let mut evidence = IdentityEvidence { threshold: model.threshold(), samples: Vec::new() };
         let Some(reference) = reference.or(nearest) else { return Ok(evidence) };
         for (s, vector) in kept.iter().zip(&vectors) {
             let distance = model.model().metric.distance(&reference, vector);
@@ -377,9 +379,8 @@ impl<'m> Measurer<'m> {
         };
         let start_ms = self.sound_start_ms + to_ms(span.start);
         let expected = Some(&self.challenge.digits[..]);
-        let transcript = model
-            .transcribe(&self.sound[span], start_ms, expected)
-            .map_err(infer::Error::from)?;
+        let transcript =
+            model.transcribe(&self.sound[span], start_ms, expected).map_err(infer::Error::from)?;
         Ok(Some(transcript))
     }
 }
@@ -455,15 +456,16 @@ mod tests {
 
     #[test]
     fn levels_of_speech_and_room() {
+        let only = |r: Range<usize>| vec![r];
         let mut sound = vec![0.001f32; SAMPLE_RATE];
         sound[4000..8000].fill(0.1);
-        let (level, snr) = levels(&sound, &[4000..8000]);
+        let (level, snr) = levels(&sound, &only(4000..8000));
         assert!((level.unwrap() + 20.0).abs() < 0.01);
         assert!((snr.unwrap() - 40.0).abs() < 0.01);
         assert_eq!(levels(&sound, &[]), (None, None));
-        let all = levels(&sound, &[0..SAMPLE_RATE]);
+        let all = levels(&sound, &only(0..SAMPLE_RATE));
         assert!(all.0.is_some() && all.1.is_none());
-        let (_, snr) = levels(&[0.0; SAMPLE_RATE], &[0..100]);
+        let (_, snr) = levels(&vec![0.0; SAMPLE_RATE], &only(0..100));
         assert_eq!(snr, Some(0.0));
     }
 

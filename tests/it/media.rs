@@ -41,13 +41,11 @@ fn capture(name: &str, args: &[&[&str]]) -> Option<PathBuf> {
     let part = dir.join(format!("part-{name}"));
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-nostdin", "-y"]).args(args.concat()).arg(&part);
-    match ffmpeg.status() {
-        Ok(status) => assert!(status.success(), "{ffmpeg:?}"),
-        Err(_) => {
-            println!("SKIPPED: the ffmpeg program is not installed");
-            return None;
-        }
-    }
+    let Ok(status) = ffmpeg.status() else {
+        println!("SKIPPED: the ffmpeg program is not installed");
+        return None;
+    };
+    assert!(status.success(), "{ffmpeg:?}");
     fs::rename(part, &file).unwrap();
     Some(file)
 }
@@ -392,7 +390,8 @@ fn flipped_bytes_are_survived() {
                 bytes[at] ^= (random() % 255 + 1) as u8;
             }
             let what = format!("{name} round {round}");
-            refused += i32::from(survives(&scratch(&format!("flip.{name}"), &bytes), &what).is_some());
+            refused +=
+                i32::from(survives(&scratch(&format!("flip.{name}"), &bytes), &what).is_some());
         }
     }
     println!("{refused} of 30 damaged captures were refused, the others decoded");
@@ -411,7 +410,8 @@ fn limits_on_what_the_file_holds() {
     assert!(matches!(with(few), Error::TooManyPixels { width: 320, height: 240, max: 1000 }));
 
     // Longer than it declares, or without declaring anything.
-    let long = capture("long.mkv", &[&["-stream_loop", "12", "-i", file.to_str().unwrap(), "-c", "copy"]]);
+    let long =
+        capture("long.mkv", &[&["-stream_loop", "12", "-i", file.to_str().unwrap(), "-c", "copy"]]);
     let mut bytes = fs::read(long.unwrap()).unwrap();
     assert!(matches!(refusal(&scratch("long.webm", &bytes)), Error::TooLong { max_ms: 30_000 }));
     // The Duration element's id, made one that nobody knows.
@@ -426,7 +426,10 @@ fn huge_pictures_and_bombs_are_stopped() {
     let Some(file) = capture("huge.webm", &[huge, VP8]) else { return };
     let silent = decoder().without_required_audio();
     let refused = decode_with(&silent, &file).err().unwrap();
-    assert!(matches!(refused, Error::TooManyPixels { width: 5000, height: 3000, .. }), "{refused:?}");
+    assert!(
+        matches!(refused, Error::TooManyPixels { width: 5000, height: 3000, .. }),
+        "{refused:?}"
+    );
 
     // A few hundred kilobytes that hold several gigabytes of black.
     let black = &["-f", "lavfi", "-i", "color=black:size=3840x2160:rate=60:duration=0.2"];
@@ -453,7 +456,9 @@ fn the_sandbox_refuses_everything_else() {
     let strict = decoder().with_policy(Policy { require_landlock: true }).probe();
     match probe.layers.landlock {
         Landlock::Full => assert!(strict.is_ok()),
-        _ => assert!(matches!(strict, Err(Error::SandboxRefused { layer, .. }) if layer == "landlock")),
+        _ => assert!(
+            matches!(strict, Err(Error::SandboxRefused { layer, .. }) if layer == "landlock")
+        ),
     }
 }
 
@@ -481,7 +486,10 @@ fn a_child_that_dies_hangs_or_lies_is_survived() {
     let open = r#"{"rlimits":true,"no_new_privs":true,"landlock":"missing","seccomp":false}"#;
     let script = format!("printf '\\001\\{:03o}\\000\\000\\000%s' '{open}'; sleep 5", open.len());
     let refused = outcome("open", &script);
-    assert!(matches!(&refused, Error::SandboxRefused { layer, .. } if layer == "seccomp"), "{refused:?}");
+    assert!(
+        matches!(&refused, Error::SandboxRefused { layer, .. } if layer == "seccomp"),
+        "{refused:?}"
+    );
 
     let since = Instant::now();
     let hung = outcome("hung", "exec sleep 60");

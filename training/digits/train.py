@@ -33,7 +33,7 @@ Item = tuple[np.ndarray, float, list[int], list | None]
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz iteration, for hidden matrices (Jordan et al., 2024)."""
 
-    def __init__(self, params, lr: float = 0.02, momentum: float = 0.95, decay: float = 0.01) -> None:
+    def __init__(self, params, lr: float = 0.04, momentum: float = 0.95, decay: float = 0.01) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -145,7 +145,7 @@ def losses(model: DigitsModel, b: dict[str, Tensor]) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-WEIGHT = {"tokens": 1.0, "ctc": 0.05, "digit": 0.5, "ordinal": 0.4, "guided": 0.15}
+WEIGHT = {"tokens": 1.0, "ctc": 0.05, "digit": 1.0, "ordinal": 0.3, "guided": 0.15}
 
 
 def edits(a: list[int], b: list[int]) -> int:
@@ -260,7 +260,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if time.monotonic() - refreshed > 60:
             refreshed = time.monotonic()
             everything = refresh(pool, args.shards, args.keep)
-        for group, peak in ((muon.param_groups[0], 0.02), (adam.param_groups[0], 2e-3)):
+        for group, peak in ((muon.param_groups[0], 0.04), (adam.param_groups[0], 4e-3)):
             group["lr"] = args.peak * peak * rate(progress, step)
         ready = ready or batches(everything, args.batch, rng)
         items = ready.pop()

@@ -63,8 +63,8 @@ pub(super) fn convert(file: &[u8]) -> Result<Vec<u8>, ConvertError> {
     let embedding = vec![Axis::Named("n"), fixed(DIMENSIONS as i64)];
     Ok(net.graph.finish(
         "dlib_resnet",
-        &[Port { name: "image".into(), shape: Some(image) }],
-        &[Port { name: "embedding".into(), shape: Some(embedding) }],
+        &[Port { name: "image".into(), shape: image }],
+        &[Port { name: "embedding".into(), shape: embedding }],
     ))
 }
 

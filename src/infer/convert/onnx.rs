@@ -41,14 +41,15 @@ pub(super) enum Attribute {
 pub(super) enum Axis {
     Fixed(i64),
     Named(&'static str),
+    /// Left for the runtime to infer.
+    Open,
 }
 
 /// An input or output of the graph. All are `f32`.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
     pub(super) name: String,
-    /// `None`: left for the runtime to infer.
-    pub(super) shape: Option<Vec<Axis>>,
+    pub(super) shape: Vec<Axis>,
 }
 
 impl GraphBuilder {
@@ -149,17 +150,12 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
 }
 
 fn value_info(port: &Port) -> ValueInfoProto {
-    let shape = port.shape.as_ref().map(|axes| TensorShapeProto {
-        dim: axes
-            .iter()
-            .map(|axis| match axis {
-                Axis::Fixed(size) => Dimension { dim_value: Some(*size), dim_param: None },
-                Axis::Named(name) => {
-                    Dimension { dim_value: None, dim_param: Some((*name).to_owned()) }
-                }
-            })
-            .collect(),
+    let dim = port.shape.iter().map(|axis| match axis {
+        Axis::Fixed(size) => Dimension { dim_value: Some(*size), dim_param: None },
+        Axis::Named(name) => Dimension { dim_value: None, dim_param: Some((*name).to_owned()) },
+        Axis::Open => Dimension::default(),
     });
+    let shape = Some(TensorShapeProto { dim: dim.collect() });
     ValueInfoProto {
         name: port.name.clone(),
         r#type: Some(TypeProto { tensor_type: Some(TensorTypeProto { elem_type: FLOAT, shape }) }),
@@ -288,7 +284,7 @@ mod tests {
         g.op_named("ReduceMean", &[&sum, &axes], &[keep], &["y"]);
         let port = |name: &str, shape| Port { name: name.to_owned(), shape };
         let axes = vec![Axis::Named("n"), Axis::Fixed(1)];
-        let bytes = g.finish("test", &[port("x", Some(axes))], &[port("y", None)]);
+        let bytes = g.finish("test", &[port("x", axes)], &[port("y", vec![Axis::Open])]);
 
         let model = ModelProto::decode(bytes.as_slice()).unwrap();
         assert_eq!(model.opset_import[0].version, 18);

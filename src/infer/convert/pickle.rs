@@ -196,6 +196,8 @@ impl Machine {
                 let call = self.call(callee, arguments);
                 self.push(call)
             }
+            // Attributes of an object: nothing that a checkpoint of plain tensors needs.
+            b'b' => self.pop().map(drop),
             b'Q' => {
                 let reference = self.pop()?;
                 self.push(Value::Persistent(reference))
@@ -335,7 +337,9 @@ mod tests {
 
     #[test]
     fn an_ordered_dict_is_a_dictionary() {
-        let p = read(b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00kK\x07u.").unwrap();
+        // With an attribute set, as `torch.nn.Module.state_dict` does.
+        let bytes = b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\x00\x00\x00kK\x07u}b.";
+        let p = read(bytes).unwrap();
         assert_eq!(p.item(p.root(), "k"), Some(&Value::Int(7)));
     }
 
@@ -343,7 +347,7 @@ mod tests {
     #[case::code(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.", "the name os.system")]
     #[case::builtin(b"c__builtin__\neval\n.", "the name __builtin__.eval")]
     #[case::opcode(b"\x80\x02i.", "the opcode 0x69")]
-    #[case::build(b"\x80\x02}}b.", "the opcode 0x62")]
+    #[case::construct(b"\x80\x02N)\x81.", "the opcode 0x81")]
     #[case::protocol(b"\x80\x05N.", "protocol 5")]
     #[case::empty_stack(b"\x80\x02.", "runs empty")]
     #[case::below_a_mark(b"N(.", "runs empty")]
@@ -382,7 +386,7 @@ mod tests {
 
         #[test]
         fn any_opcodes_are_read_or_refused(
-            opcodes in prop::collection::vec(prop::sample::select(b"N\x88K\x01)]}(t\x85\x86\x87aesuq\x00h\x00RQ.".to_vec()), 0..200),
+            opcodes in prop::collection::vec(prop::sample::select(b"N\x88K\x01)]}(t\x85\x86\x87aesuq\x00h\x00RQb.".to_vec()), 0..200),
         ) {
             let _ = read(&opcodes);
         }

@@ -56,11 +56,11 @@ pub(super) fn convert(
                 converter.onnx.op_named("Identity", &[&value.tensor], &[], &[&output.to]);
             }
         }
-        ports.push(Port { name: output.to.clone(), shape: None });
+        ports.push(Port { name: output.to.clone(), shape: value.axes });
     }
     let shape = converter.input_shape.ok_or_else(|| malformed("it has no input"))?;
     let axes = shape.into_iter().map(Axis::Fixed).collect();
-    let inputs = [Port { name: input.to_owned(), shape: Some(axes) }];
+    let inputs = [Port { name: input.to_owned(), shape: axes }];
     Ok(converter.onnx.finish("tfjs", &inputs, &ports))
 }
 
@@ -78,6 +78,14 @@ enum Layout {
 struct Value {
     tensor: String,
     layout: Layout,
+    /// What is known of its size, in the source's order of axes.
+    axes: Vec<Axis>,
+}
+
+impl Value {
+    fn image(tensor: String) -> Self {
+        Self { tensor, layout: Layout::Image, axes: vec![Axis::Open; 4] }
+    }
 }
 
 struct Converter<'a> {
@@ -112,7 +120,7 @@ impl<'a> Converter<'a> {
             "Prelu" => {
                 let x = self.image(n.input(0)?)?;
                 let tensor = self.prelu(&x, n.input(1)?)?;
-                Value { tensor, layout: Layout::Image }
+                Value::image(tensor)
             }
             "Softmax" => self.softmax(n)?,
             "Reshape" => self.reshape(n)?,
@@ -136,7 +144,7 @@ impl<'a> Converter<'a> {
         self.input_shape = Some(shape);
         let perm = ("perm", Attribute::Ints(vec![0, 3, 1, 2]));
         let tensor = self.onnx.op("Transpose", &[self.input_name], &[perm]);
-        Ok(Value { tensor, layout: Layout::Image })
+        Ok(Value::image(tensor))
     }
 
     fn convolution(&mut self, n: &Node, depthwise: bool) -> Result<Value, ConvertError> {
@@ -169,7 +177,7 @@ impl<'a> Converter<'a> {
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let tensor = self.onnx.op("Conv", &inputs, &attributes);
         let tensor = self.activation(n, tensor, fused.activation)?;
-        Ok(Value { tensor, layout: Layout::Image })
+        Ok(Value::image(tensor))
     }
 
     fn activation(
@@ -206,7 +214,7 @@ impl<'a> Converter<'a> {
             ("strides", Attribute::Ints(n.image_axes("strides")?)),
             ("auto_pad", Attribute::Text(n.padding()?)),
         ];
-        Ok(Value { tensor: self.onnx.op(op, &[&x], &attributes), layout: Layout::Image })
+        Ok(Value::image(self.onnx.op(op, &[&x], &attributes)))
     }
 
     /// Zeros around an image: the source has pairs (before, after) for n, row, column, channel.
@@ -217,7 +225,7 @@ impl<'a> Converter<'a> {
             return Err(malformed("a padding does not have four pairs"));
         };
         let pads = self.onnx.ints(&[n0, d0, r0, c0, n1, d1, r1, c1])?;
-        Ok(Value { tensor: self.onnx.op("Pad", &[&x, &pads], &[]), layout: Layout::Image })
+        Ok(Value::image(self.onnx.op("Pad", &[&x, &pads], &[])))
     }
 
     /// An operation of two tensors, one of which may be a weight: a scalar, or one value per
@@ -230,11 +238,11 @@ impl<'a> Converter<'a> {
                 *operand = Some(self.value(name)?);
             }
         }
-        let layout = match &operands {
-            [Some(a), Some(b)] if a.layout != b.layout => {
+        let (layout, axes) = match &operands {
+            [Some(a), Some(b)] if a.layout != b.layout || a.axes.len() != b.axes.len() => {
                 return Err(unsupported(format!("two tensors of different layout in {}", n.name)));
             }
-            [Some(v), _] | [_, Some(v)] => v.layout,
+            [Some(v), _] | [_, Some(v)] => (v.layout, vec![Axis::Open; v.axes.len()]),
             [None, None] => return Err(unsupported(format!("two constants in {}", n.name))),
         };
         let mut tensors = Vec::new();
@@ -252,12 +260,12 @@ impl<'a> Converter<'a> {
                 }
             });
         }
-        Ok(Value { tensor: self.onnx.op(op, &[&tensors[0], &tensors[1]], &[]), layout })
+        Ok(Value { tensor: self.onnx.op(op, &[&tensors[0], &tensors[1]], &[]), layout, axes })
     }
 
     fn unary(&mut self, n: &Node, op: &str) -> Result<Value, ConvertError> {
         let x = self.value(n.input(0)?)?;
-        Ok(Value { tensor: self.onnx.op(op, &[&x.tensor], &[]), layout: x.layout })
+        Ok(Value { tensor: self.onnx.op(op, &[&x.tensor], &[]), ..x })
     }
 
     fn softmax(&mut self, n: &Node) -> Result<Value, ConvertError> {
@@ -267,7 +275,7 @@ impl<'a> Converter<'a> {
             Layout::AsIs => -1,
         };
         let axis = ("axis", Attribute::Int(axis));
-        Ok(Value { tensor: self.onnx.op("Softmax", &[&x.tensor], &[axis]), layout: x.layout })
+        Ok(Value { tensor: self.onnx.op("Softmax", &[&x.tensor], &[axis]), ..x })
     }
 
     fn reshape(&mut self, n: &Node) -> Result<Value, ConvertError> {
@@ -279,14 +287,16 @@ impl<'a> Converter<'a> {
             tensor = self.onnx.op("Transpose", &[&tensor], &[perm]);
         }
         let is_image = shape.len() == 4;
+        let axes =
+            shape.iter().map(|d| if *d > 0 { Axis::Fixed(*d) } else { Axis::Open }).collect();
         let shape = self.onnx.ints(&shape)?;
         tensor = self.onnx.op("Reshape", &[&tensor, &shape], &[]);
         if !is_image {
-            return Ok(Value { tensor, layout: Layout::AsIs });
+            return Ok(Value { tensor, layout: Layout::AsIs, axes });
         }
         let perm = ("perm", Attribute::Ints(vec![0, 3, 1, 2]));
         tensor = self.onnx.op("Transpose", &[&tensor], &[perm]);
-        Ok(Value { tensor, layout: Layout::Image })
+        Ok(Value::image(tensor))
     }
 
     /// The mean over an image's rows and columns.
@@ -301,7 +311,11 @@ impl<'a> Converter<'a> {
         let axes = self.onnx.ints(&[2, 3])?;
         let keep_dims = ("keepdims", Attribute::Int(i64::from(keep)));
         let tensor = self.onnx.op("ReduceMean", &[&x, &axes], &[keep_dims]);
-        Ok(Value { tensor, layout: if keep { Layout::Image } else { Layout::AsIs } })
+        Ok(if keep {
+            Value::image(tensor)
+        } else {
+            Value { tensor, layout: Layout::AsIs, axes: vec![Axis::Open; 2] }
+        })
     }
 
     fn matrix_product(&mut self, n: &Node) -> Result<Value, ConvertError> {
@@ -329,7 +343,7 @@ impl<'a> Converter<'a> {
             return Err(unsupported("a Prelu behind a matrix product"));
         }
         let tensor = self.activation(n, tensor, activation)?;
-        Ok(Value { tensor, layout: Layout::AsIs })
+        Ok(Value { tensor, layout: Layout::AsIs, axes: vec![Axis::Open; 2] })
     }
 
     /// The tensor that the source's node `name` yields.

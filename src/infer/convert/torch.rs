@@ -71,9 +71,9 @@ pub(super) fn convert(file: &[u8]) -> Result<Vec<u8>, ConvertError> {
         hidden = format!("hidden{layer}");
         let attributes = [("hidden_size", Attribute::Int(size as i64))];
         graph.op_named("LSTM", &[&x, &w, &r, &b], &attributes, &[&all, &hidden]);
-        // One direction: (frames, 1, n, size) to (frames, n, size).
-        let direction = graph.ints(&[1])?;
         if layer + 1 < layers {
+            // One direction: (frames, 1, n, size) to (frames, n, size).
+            let direction = graph.ints(&[1])?;
             x = graph.op("Squeeze", &[&all, &direction], &[]);
         }
         width = size;
@@ -97,8 +97,8 @@ pub(super) fn convert(file: &[u8]) -> Result<Vec<u8>, ConvertError> {
     let embedding = vec![Axis::Named("n"), fixed(dimensions)];
     Ok(graph.finish(
         "voice_encoder",
-        &[Port { name: "mel".into(), shape: Some(mel) }],
-        &[Port { name: "embedding".into(), shape: Some(embedding) }],
+        &[Port { name: "mel".into(), shape: mel }],
+        &[Port { name: "embedding".into(), shape: embedding }],
     ))
 }
 

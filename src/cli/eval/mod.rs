@@ -1,0 +1,3 @@
+//! `cameo eval`: how well the models do on labelled data.
+
+pub mod faces;
