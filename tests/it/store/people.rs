@@ -250,10 +250,15 @@ async fn keys(#[case] engine: Engine) {
     let key = api_keys::get(&mut r, &id).await.unwrap().unwrap();
     assert_eq!((key.role, key.revoked), (Role::Auditor, None));
     assert_eq!(api_keys::list(&mut r).await.unwrap(), [key.clone()]);
+    assert_eq!(api_keys::by_hash(&mut r, &key.secret_hash).await.unwrap(), Some(key.clone()));
+    assert_eq!(api_keys::by_hash(&mut r, &[1; 32]).await.unwrap(), None);
     drop(r);
     // A name is taken until its key is revoked.
-    let same_name =
-        api_keys::ApiKey { id: "key_01JZZZZZZZZZZZZZZZZZZZZZZZ".parse().unwrap(), ..key };
+    let same_name = api_keys::ApiKey {
+        id: "key_01JZZZZZZZZZZZZZZZZZZZZZZZ".parse().unwrap(),
+        secret_hash: [1; 32],
+        ..key
+    };
     let insert = async |tx: &mut Tx| api_keys::insert(tx, &same_name).await;
     assert!(matches!(run_tx!(f.db, "same", |tx| insert(tx).await), Err(Error::Conflict { .. })));
     for revoked in [true, false] {
