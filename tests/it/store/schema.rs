@@ -80,7 +80,8 @@ async fn migrations_are_applied_once_and_known_by_their_text(#[case] engine: Eng
     let Some(f) = Fixture::empty(engine).await else { return };
     assert!(!f.db.migrations_current().await.unwrap());
     let (a, b) = tokio::join!(f.db.migrate(), f.db.migrate());
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     assert!(f.db.migrations_current().await.unwrap());
     f.db.ping().await.unwrap();
 
