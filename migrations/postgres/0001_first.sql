@@ -34,8 +34,6 @@ CREATE TABLE subjects (
     created_ms BIGINT NOT NULL
 );
 
-CREATE INDEX subjects_key_version ON subjects (key_version);
-
 CREATE TABLE cameos (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     subject TEXT COLLATE "C" NOT NULL,

@@ -34,8 +34,6 @@ CREATE TABLE subjects (
     created_ms INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX subjects_key_version ON subjects (key_version);
-
 CREATE TABLE cameos (
     id TEXT NOT NULL PRIMARY KEY,
     subject TEXT NOT NULL,

@@ -93,12 +93,9 @@ pub async fn get(tx: &mut Tx, id: &ApiKeyId) -> Result<Option<ApiKey>> {
 
 /// The key whose secret has this hash.
 pub async fn by_hash(tx: &mut Tx, secret_hash: &[u8; 32]) -> Result<Option<ApiKey>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(BY_HASH)
-        .bind(&secret_hash[..])
-        .fetch_optional(c)
-        .await)?
-    .map(Row::parse)
-    .transpose()
+    on!(tx, |c| sqlx::query_as::<_, Row>(BY_HASH).bind(&secret_hash[..]).fetch_optional(c).await)?
+        .map(Row::parse)
+        .transpose()
 }
 
 /// Every key, the oldest first.

@@ -232,7 +232,7 @@ async fn kept_captures_are_known_until_they_are_forgotten(#[case] engine: Engine
         verifications::capture_files(&mut r, "", 9).await.unwrap(),
         [file.clone(), other.clone()]
     );
-    assert_eq!(verifications::capture_files(&mut r, &file, 9).await.unwrap(), [other.clone()]);
+    assert_eq!(verifications::capture_files(&mut r, &file, 9).await.unwrap(), [&*other]);
     assert_eq!(verifications::kept_captures(&mut r, at(10), 9).await.unwrap(), []);
     assert_eq!(
         verifications::kept_captures(&mut r, at(99), 9).await.unwrap(),

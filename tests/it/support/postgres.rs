@@ -34,14 +34,22 @@ pub(crate) fn database() -> Option<String> {
 
 const USER: &str = "cameo";
 
+/// Its arguments are the command, if any, that changes to the server's user. As it is in the
+/// background, the server ignores SIGQUIT until it has its own handler; hence the loop.
 const GUARD: &str = r#"
-folder=$1; shift
 trap '' INT TERM HUP
-"$@" </dev/null >"$folder/log" 2>&1 &
+{
+    "$@" "$PROGRAMS/initdb" -D "$FOLDER/data" -U "$SUPERUSER" -A trust -E UTF8 --locale=C --no-sync &&
+    [ ! -e "$FOLDER/stop" ] &&
+    exec "$@" "$PROGRAMS/postgres" -D "$FOLDER/data" -k "$FOLDER" -c listen_addresses= \
+        -c max_connections=300 -c shared_buffers=32MB \
+        -c fsync=off -c full_page_writes=off -c autovacuum=off
+} </dev/null >"$FOLDER/log" 2>&1 &
+server=$!
 read -r _
-kill -QUIT "$(head -n 1 "$folder/data/postmaster.pid")"
-wait
-rm -rf "$folder"
+: >"$FOLDER/stop"
+while kill -QUIT "$server" 2>/dev/null; do sleep 0.1; done
+rm -rf "$FOLDER"
 "#;
 
 struct Server {
@@ -67,29 +75,12 @@ impl Server {
     }
 
     fn start_in(programs: PathBuf, folder: PathBuf) -> Result<Self, String> {
-        let data = folder.join("data");
-        let mut initdb = as_server_user(&folder, &programs.join("initdb"))?;
-        initdb.arg("-D").arg(&data);
-        initdb.args(["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
-        output(&mut initdb).map_err(|e| format!("initdb: {e}"))?;
-
-        let postgres = as_server_user(&folder, &programs.join("postgres"))?;
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(&folder);
-        guard.arg(postgres.get_program()).args(postgres.get_args());
-        guard.arg("-D").arg(&data).arg("-k").arg(&folder);
-        for setting in [
-            "listen_addresses=",
-            "max_connections=300",
-            "shared_buffers=32MB",
-            // The folder is deleted afterwards anyway.
-            "fsync=off",
-            "full_page_writes=off",
-            "autovacuum=off",
-        ] {
-            guard.args(["-c", setting]);
-        }
+        guard.args(["-c", GUARD, "guard"]).args(server_user(&folder)?);
         let guard = guard
+            .env("PROGRAMS", &programs)
+            .env("FOLDER", &folder)
+            .env("SUPERUSER", USER)
             .current_dir(&folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -97,7 +88,7 @@ impl Server {
             .spawn()
             .map_err(|e| format!("sh: {e}"))?;
         let server = Self { programs, folder, _guard: guard };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while let Err(e) = server.create("ready") {
             if Instant::now() > deadline {
                 let log = std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
@@ -135,18 +126,16 @@ fn programs() -> Option<PathBuf> {
     candidates.into_iter().find(|d| all.iter().all(|p| d.join(p).is_file()))
 }
 
-/// A command as the user that owns the server. PostgreSQL refuses to run as root; then the folder
-/// goes to the user `postgres`.
-fn as_server_user(folder: &Path, program: &Path) -> Result<Command, String> {
+/// What goes before a command to run it as the user that owns the server: nothing, but as root,
+/// whom PostgreSQL refuses, a change to the user `postgres`, who then gets the folder.
+fn server_user(folder: &Path) -> Result<&'static [&'static str], String> {
     let root = std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0);
     if !root {
-        return Ok(Command::new(program));
+        return Ok(&[]);
     }
     let chown = output(Command::new("chown").arg("postgres").arg(folder));
     chown.map_err(|e| format!("as root the tests need a user `postgres`: {e}"))?;
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-    Ok(command)
+    Ok(&["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"])
 }
 
 fn output(command: &mut Command) -> Result<(), String> {
