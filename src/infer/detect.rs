@@ -24,6 +24,9 @@ pub struct Detection {
 /// No frame has more faces than this: what a hostile picture can cost is bounded.
 pub const MAX_FACES: usize = 32;
 
+/// How much of the detector's input the frame fills at the second look.
+const FROM_AFAR: f32 = 0.6;
+
 /// Any face detector.
 #[derive(Debug)]
 pub enum Detector {
@@ -55,14 +58,21 @@ impl Detector {
         }
     }
 
-    /// The faces of a frame, best first, at most [`MAX_FACES`].
+    /// The faces of a frame, best first, at most [`MAX_FACES`]. Where there seem to be none, it
+    /// looks again from further away: a face that fills the frame is larger than those that
+    /// detectors learn.
     ///
     /// # Errors
     /// [`Error::Run`], [`Error::Picture`].
     pub fn detect(&self, frame: &Frame<'_>) -> Result<Vec<Detection>, Error> {
+        let found = self.look(frame, 1.0)?;
+        if found.is_empty() { self.look(frame, FROM_AFAR) } else { Ok(found) }
+    }
+
+    fn look(&self, frame: &Frame<'_>, fill: f32) -> Result<Vec<Detection>, Error> {
         match self {
-            Self::Blazeface(d) => d.detect(frame),
-            Self::Yunet(d) => d.detect(frame),
+            Self::Blazeface(d) => d.detect(frame, fill),
+            Self::Yunet(d) => d.detect(frame, fill),
         }
     }
 }

@@ -224,10 +224,15 @@ pub fn stretch(frame: &Frame<'_>, area: &Area, width: u32, height: u32) -> Resul
     resize(frame, area, width, height, imgproc::INTER_LINEAR)
 }
 
-/// The whole frame fitted into `width` x `height` at its own shape, at the top left, the rest
-/// black; with it, how many pixels of the result one pixel of the frame became.
-pub fn letterbox(frame: &Frame<'_>, width: u32, height: u32) -> Result<(Crop, f32), Error> {
-    let scale = (width as f32 / frame.width as f32).min(height as f32 / frame.height as f32);
+/// The whole frame fitted into `fill` (0–1) of `width` x `height` at its own shape, at the top
+/// left, the rest black; with it, how many pixels of the result one pixel of the frame became.
+pub fn letterbox(
+    frame: &Frame<'_>,
+    width: u32,
+    height: u32,
+    fill: f32,
+) -> Result<(Crop, f32), Error> {
+    let scale = fill * (width as f32 / frame.width as f32).min(height as f32 / frame.height as f32);
     let w = ((frame.width as f32 * scale).round() as u32).clamp(1, width);
     let h = ((frame.height as f32 * scale).round() as u32).clamp(1, height);
     let how = if scale < 1.0 { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
@@ -430,7 +435,7 @@ mod tests {
     #[test]
     fn letterboxing_keeps_the_shape() {
         let rgb = vec![200; 40 * 20 * 3];
-        let (crop, scale) = letterbox(&Frame::new(40, 20, &rgb).unwrap(), 20, 20).unwrap();
+        let (crop, scale) = letterbox(&Frame::new(40, 20, &rgb).unwrap(), 20, 20, 1.0).unwrap();
         assert_eq!((crop.size(), scale), ((20, 20), 0.5));
         assert!(crop.rgb()[..20 * 10 * 3].iter().all(|v| *v == 200));
         assert!(crop.rgb()[20 * 10 * 3..].iter().all(|v| *v == 0));

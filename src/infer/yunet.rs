@@ -38,10 +38,10 @@ impl YuNet {
         Ok(Self { pool, params })
     }
 
-    /// The faces of a frame, best first.
-    pub(super) fn detect(&self, frame: &Frame<'_>) -> Result<Vec<Detection>, Error> {
+    /// The faces of a frame that is fitted into `fill` of the input, best first.
+    pub(super) fn detect(&self, frame: &Frame<'_>, fill: f32) -> Result<Vec<Detection>, Error> {
         let image = &self.params.image;
-        let (crop, scale) = letterbox(frame, image.width, image.height)?;
+        let (crop, scale) = letterbox(frame, image.width, image.height, fill)?;
         let tensor = crop.tensor(image)?;
         let outputs = self.pool.run(&[Input::F32(&super::extents(image), &tensor)])?;
         let mut candidates = Vec::new();

@@ -199,11 +199,24 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// A rectifier whose negative slope is a weight per channel.
+    /// A rectifier whose negative slope `a` is a weight per channel, as
+    /// `(1 - a) · max(x, 0) + a · x`: two depthwise convolutions of one pixel. ONNX Runtime has no
+    /// kernel for `PRelu` in its blocked layout and rearranges the tensor before and after each
+    /// one; like this a model stays blocked throughout, which halves the face mesh's time.
     fn prelu(&mut self, x: &str, slope: &str) -> Result<String, ConvertError> {
-        let slope = self.weights.get(slope)?;
-        let slope = self.onnx.floats(&[slope.len(), 1, 1], &slope.floats()?)?;
-        Ok(self.onnx.op("PRelu", &[x, &slope], &[]))
+        let slope = self.weights.get(slope)?.floats()?;
+        let rest: Vec<f32> = slope.iter().map(|a| 1.0 - a).collect();
+        let attributes = [
+            ("group", Attribute::Int(slope.len() as i64)),
+            ("kernel_shape", Attribute::Ints(vec![1, 1])),
+        ];
+        let shape = [slope.len(), 1, 1, 1];
+        let slope = self.onnx.floats(&shape, &slope)?;
+        let rest = self.onnx.floats(&shape, &rest)?;
+        let positive = self.onnx.op("Relu", &[x], &[]);
+        let positive = self.onnx.op("Conv", &[&positive, &rest], &attributes);
+        let all = self.onnx.op("Conv", &[x, &slope], &attributes);
+        Ok(self.onnx.op("Add", &[&all, &positive], &[]))
     }
 
     fn pool(&mut self, n: &Node, op: &str) -> Result<Value, ConvertError> {
