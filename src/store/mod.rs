@@ -27,6 +27,7 @@
 
 mod dialect;
 mod error;
+mod jobs;
 mod rows;
 mod tx;
 
@@ -59,6 +60,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("consents", consents::STATEMENTS),
         ("failures", failures::STATEMENTS),
         ("idempotency", idempotency::STATEMENTS),
+        ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),

@@ -5,5 +5,7 @@
 mod crypto;
 mod infer;
 mod models;
+mod store;
+mod support;
 mod tlog;
 mod token;
