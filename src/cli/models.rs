@@ -105,11 +105,11 @@ fn install(args: &ModelsArgs, what: &InstallArgs, manifest: &Manifest) -> anyhow
     let mut failed = 0;
     for model in models {
         match installer.install(model) {
-            Ok(Outcome::AlreadyThere) => display.line(&format!("{}: already installed", model.id)),
-            Ok(Outcome::Installed) => display.line(&format!("{}: installed", model.id)),
+            Ok(Outcome::AlreadyThere) => line(&format!("{}: already installed", model.id)),
+            Ok(Outcome::Installed) => line(&format!("{}: installed", model.id)),
             Err(error) => {
                 failed += 1;
-                display.line(&format!("{}: {error}", model.id));
+                line(&format!("{}: {error}", model.id));
             }
         }
     }
@@ -281,11 +281,12 @@ impl Display {
     fn new() -> Self {
         Self { terminal: io::stderr().is_terminal(), bar: RefCell::new(None) }
     }
+}
 
-    fn line(&self, text: &str) {
-        // Nobody is left to tell where standard error is closed.
-        let _ = writeln!(io::stderr().lock(), "{text}");
-    }
+/// Prints a line to standard error.
+fn line(text: &str) {
+    // Nobody is left to tell where standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 impl Progress for Display {
@@ -293,7 +294,7 @@ impl Progress for Display {
         if !self.terminal {
             // Checks are too short to be worth a line of a log.
             if !step.ends_with(": check") {
-                self.line(step);
+                line(step);
             }
             return;
         }

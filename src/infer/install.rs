@@ -24,7 +24,7 @@ pub use download::DownloadError;
 pub use state::{State, state};
 
 use super::convert::{ConvertError, convert};
-use super::manifest::{Manifest, Member, Model, Sha256Hex, Source};
+use super::manifest::{Converter, Manifest, Member, Model, Package, Sha256Hex, Source};
 use crate::crypto::hash;
 
 /// Beginning of the names of files and folders that an installer works with.
@@ -182,19 +182,25 @@ impl<'a> Installer<'a> {
         if found == State::Installed {
             return Ok(Outcome::AlreadyThere);
         }
-        let contents = match self.handed_over(&model.file, model.bytes, model.sha256)? {
-            Some(ready) => ready,
-            None => {
-                let sources = self.sources(model)?;
-                self.progress.begin(&format!("{}: convert", model.id), None);
-                let converted = convert(model, sources);
-                self.progress.end();
-                converted?
-            }
+        let ready = self.handed_over(&model.file, model.bytes, model.sha256)?;
+        let contents = match ready {
+            Some(contents) => contents,
+            None => self.converted(model)?,
         };
         check(&contents, &format!("the finished file {}", model.file), model.bytes, model.sha256)?;
         self.put_in_place(&model.file, &contents)?;
         Ok(Outcome::Installed)
+    }
+
+    /// The model's file, made from its sources.
+    fn converted(&self, model: &Model) -> Result<Vec<u8>, InstallError> {
+        let sources = self.sources(model)?;
+        if model.converter != Converter::None {
+            self.progress.begin(&format!("{}: convert", model.id), None);
+        }
+        let converted = convert(model, sources);
+        self.progress.end();
+        Ok(converted?)
     }
 
     /// The contents of the model's source files, checked.
@@ -263,18 +269,19 @@ impl<'a> Installer<'a> {
         let handed_over = self.places.from.as_ref().map(|from| from.join(&package.file));
         let path = match handed_over.filter(|p| p.exists()) {
             Some(path) => path,
-            None => {
-                let step = format!("{key}: fetch {} {}", package.name, package.version);
-                self.progress.begin(&step, None);
-                let fetched =
-                    self.clients.fetch(package, self.work.path(), &|| self.progress.advance(0));
-                self.progress.end();
-                fetched?
-            }
+            None => self.fetched(key, package)?,
         };
         check_file(&path, package.bytes, package.sha256)?;
         self.packages.borrow_mut().insert(key.to_owned(), path.clone());
         Ok(path)
+    }
+
+    fn fetched(&self, key: &str, package: &Package) -> Result<PathBuf, InstallError> {
+        let step = format!("{key}: fetch {} {}", package.name, package.version);
+        self.progress.begin(&step, None);
+        let fetched = self.clients.fetch(package, self.work.path(), &|| self.progress.advance(0));
+        self.progress.end();
+        Ok(fetched?)
     }
 
     fn put_in_place(&self, name: &str, contents: &[u8]) -> Result<(), InstallError> {

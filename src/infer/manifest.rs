@@ -282,7 +282,7 @@ pub enum Converter {
         /// The graph's outputs in order: node name and the name it gets.
         outputs: Vec<Rename>,
     },
-    /// dlib's face recognition ResNet (`.dat`) to ONNX: input `image` (n, 3, 150, 150), output
+    /// dlib's face recognition network (`.dat`) to ONNX: input `image` (n, 3, 150, 150), output
     /// `embedding` (n, 128).
     DlibResnet,
     /// A `PyTorch` checkpoint of an LSTM speaker encoder to ONNX: input `mel` (n, frames, bands),

@@ -1,6 +1,6 @@
 //! dlib's face recognition network (`dlib_face_recognition_resnet_model_v1.dat`) to ONNX.
 //!
-//! The architecture is that of dlib's `dnn_face_recognition_ex.cpp`: a ResNet of 29 convolutions,
+//! The architecture is that of dlib's `dnn_face_recognition_ex.cpp`: a residual network of 29 convolutions,
 //! each followed by an affine layer, and one fully connected layer of 128 outputs. The file holds
 //! the network as nested C++ objects; between the records of the layers with weights lies
 //! bookkeeping that inference does not need, so those records are found by their tags (`con_4`,

@@ -102,10 +102,10 @@ impl<'a> Converter<'a> {
         let value = match n.op.as_str() {
             "Const" | "NoOp" => return Ok(()),
             "Placeholder" => self.placeholder(n)?,
-            "Identity" => match self.weights.has(n.input(0)?) {
-                true => return self.weights.alias(&n.name, n.input(0)?),
-                false => self.value(n.input(0)?)?,
-            },
+            "Identity" if self.weights.has(n.input(0)?) => {
+                return self.weights.alias(&n.name, n.input(0)?);
+            }
+            "Identity" => self.value(n.input(0)?)?,
             "Conv2D" | "_FusedConv2D" => self.convolution(n, false)?,
             "DepthwiseConv2dNative" | "FusedDepthwiseConv2dNative" => self.convolution(n, true)?,
             "MaxPool" => self.pool(n, "MaxPool")?,
@@ -260,17 +260,16 @@ impl<'a> Converter<'a> {
         };
         let mut tensors = Vec::new();
         for (operand, name) in operands.into_iter().zip(names) {
-            tensors.push(match operand {
-                Some(v) => v.tensor,
-                None => {
-                    let w = self.weights.get(name)?;
-                    let shape = match (layout, w.len()) {
-                        (_, 1) => vec![],
-                        (Layout::Image, n) => vec![n, 1, 1],
-                        (Layout::AsIs, _) => w.dimensions().to_vec(),
-                    };
-                    self.onnx.floats(&shape, &w.floats()?)?
-                }
+            tensors.push(if let Some(v) = operand {
+                v.tensor
+            } else {
+                let w = self.weights.get(name)?;
+                let shape = match (layout, w.len()) {
+                    (_, 1) => vec![],
+                    (Layout::Image, n) => vec![n, 1, 1],
+                    (Layout::AsIs, _) => w.dimensions().to_vec(),
+                };
+                self.onnx.floats(&shape, &w.floats()?)?
             });
         }
         Ok(Value { tensor: self.onnx.op(op, &[&tensors[0], &tensors[1]], &[]), layout, axes })

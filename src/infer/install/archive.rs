@@ -62,7 +62,7 @@ pub(super) fn members(
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
     let file = BufReader::new(File::open(archive).map_err(damaged)?);
     let mut found = Found::new(wanted);
-    if name.ends_with(".whl") {
+    if is_wheel(archive) {
         from_zip(file, &mut found, alive)?;
     } else if name.ends_with(".tgz") || name.ends_with(".tar.gz") {
         from_tar(file, &mut found, alive)?;
@@ -70,6 +70,11 @@ pub(super) fn members(
         return Err(ArchiveError::UnknownKind);
     }
     found.in_order()
+}
+
+/// Whether a package file is a wheel (a zip archive).
+pub(super) fn is_wheel(file: &Path) -> bool {
+    file.extension().is_some_and(|e| e == "whl")
 }
 
 fn from_tar(file: impl Read, found: &mut Found<'_>, alive: &dyn Fn()) -> Result<(), ArchiveError> {
@@ -199,6 +204,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the form that `map_err` wants
 fn damaged(e: io::Error) -> ArchiveError {
     if e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<OverTheLimit>) {
         ArchiveError::TooLarge

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::archive::is_wheel;
 use crate::infer::manifest::{Client, Package};
 
 /// The package clients, and how long to wait for one.
@@ -22,7 +23,7 @@ pub struct Clients {
 
 impl Default for Clients {
     fn default() -> Self {
-        Self { npm: "npm".into(), python: "python3".into(), timeout: Duration::from_secs(20 * 60) }
+        Self { npm: "npm".into(), python: "python3".into(), timeout: Duration::from_mins(20) }
     }
 }
 
@@ -145,7 +146,7 @@ impl Clients {
         let line =
             format!("{}=={} --hash=sha256:{}\n", package.name, package.version, package.sha256);
         fs::write(&requirements, line)?;
-        let kind = if package.file.ends_with(".whl") { "--only-binary" } else { "--no-binary" };
+        let kind = if is_wheel(Path::new(&package.file)) { "--only-binary" } else { "--no-binary" };
         let mut command = Command::new(&self.python);
         command
             .args(["-m", "pip", "download", "--no-deps", "--no-input"])

@@ -41,7 +41,7 @@ fn get_with(
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .https_only(https_only)
         .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_global(Some(Duration::from_secs(30 * 60)))
+        .timeout_global(Some(Duration::from_mins(30)))
         .build()
         .into();
     let answer = agent.get(url).call().map_err(|e| failed(e.to_string()))?;
