@@ -44,6 +44,7 @@ const LONGEST: usize = 600;
 const LONG: &[(&str, &str)] = &[
     ("src/store/verifications.rs", "a third of it is the aggregate's own tests"),
     ("src/infer/whisper.rs", "the only user of whisper.cpp's interface"),
+    ("tests/it/liveness.rs", "one scenario after the other"),
 ];
 
 #[test]
