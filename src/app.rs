@@ -174,7 +174,11 @@ pub fn manifest(path: Option<&Path>) -> Result<Manifest> {
     }
 }
 
-async fn load_models(config: &Config) -> Result<Models> {
+/// Loads the models that are installed. Blocks.
+///
+/// # Errors
+/// Where the runtime is missing or a file is not the manifest's.
+pub fn models(config: &Config) -> Result<Models> {
     let manifest = manifest(config.models.manifest.as_deref())?;
     let sessions = match config.models.sessions {
         0 => config.workers(),
@@ -186,8 +190,13 @@ async fn load_models(config: &Config) -> Result<Models> {
         runtime: config.models.runtime.clone(),
         sessions,
     };
-    let load = move || Models::load(&manifest, &options);
-    let models = tokio::task::spawn_blocking(load).await.context("loading models broke off")??;
+    Ok(Models::load(&manifest, &options)?)
+}
+
+async fn load_models(config: &Config) -> Result<Models> {
+    let config = config.clone();
+    let load = tokio::task::spawn_blocking(move || models(&config));
+    let models = load.await.context("loading models broke off")??;
     let missing: Vec<_> = models.missing().iter().map(|r| r.name()).collect();
     if !missing.is_empty() {
         tracing::warn!(

@@ -10,5 +10,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == worker::SUBCOMMAND) {
         return worker::main();
     }
-    ExitCode::SUCCESS
+    cameo::cli::main()
 }

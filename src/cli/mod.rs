@@ -5,7 +5,9 @@ mod client;
 pub mod demo;
 pub mod docs;
 pub mod draw;
+pub mod eval;
 pub mod keys;
+pub mod models;
 pub mod serve;
 pub mod token;
 pub mod verify;
@@ -37,6 +39,11 @@ enum Command {
     Serve(serve::Serve),
     /// Run the whole story once: enrol, consent, resolve, verify the token and the log
     Demo(demo::Demo),
+    /// Install, list and verify the models
+    Models(models::ModelsArgs),
+    /// Measure how well the models do on labelled data
+    #[command(subcommand)]
+    Eval(eval::Eval),
     /// Make, list and revoke API keys; rotate the signing key
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -79,6 +86,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => serve.run(config()?),
         Command::Demo(demo) => demo.run(config()?),
+        Command::Models(args) => models::run(&args),
+        Command::Eval(eval) => eval.run(&config()?).map(|()| ExitCode::SUCCESS),
         Command::Keys(keys) => keys.run(config()?),
         Command::Audit(audit) => audit.run(config),
         Command::Token(token) => token.run(),
@@ -118,7 +127,3 @@ mod tests {
         Cli::command().debug_assert();
     }
 }
-//! The command line: one file per subcommand.
-
-pub mod eval;
-pub mod models;

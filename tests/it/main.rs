@@ -1,8 +1,6 @@
 //! The integration tests: one binary, a file or folder per room.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
-
 mod architecture;
 mod config;
 mod crypto;
