@@ -277,7 +277,9 @@ impl Cast {
     async fn make(services: &Services) -> Result<Self> {
         let mut made = Vec::new();
         for role in [Role::App, Role::Generator, Role::Reviewer, Role::Auditor] {
-            let (info, key) = services.create_key(role, "demo").await?;
+            // Names are unique, and a kept state may have an earlier demo's.
+            let name = format!("demo {} {}", role.name(), &fresh_key()[..8]);
+            let (info, key) = services.create_key(role, &name).await?;
             made.push((info.id.to_string(), key.expose().to_owned()));
         }
         let [app, generator, reviewer, auditor] =

@@ -89,7 +89,7 @@ impl std::ops::Deref for State {
 
 /// Every route, on one address.
 pub fn router(state: &State) -> Router {
-    public(state).merge(management(state))
+    public(state).merge(api::health::router().with_state(state.clone()))
 }
 
 /// The API and its documentation.
@@ -98,12 +98,9 @@ pub fn public(state: &State) -> Router {
     finish(api.merge(docs::router(openapi)), state)
 }
 
-/// Health and metrics, for operators.
+/// Health and metrics, for operators, on an address of their own.
 pub fn management(state: &State) -> Router {
-    api::health::router()
-        .fallback(problem::not_found)
-        .layer(from_fn(trace::request_id))
-        .with_state(state.clone())
+    api::health::router().fallback(problem::not_found).with_state(state.clone())
 }
 
 /// The largest JSON body, in bytes: two full lists of people fit.

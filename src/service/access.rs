@@ -9,7 +9,7 @@ use crate::crypto::apikey;
 use crate::domain::access::Role;
 use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
-use crate::store::api_keys;
+use crate::store::{self, api_keys};
 use crate::tlog::Kind;
 
 /// Who is calling.
@@ -82,7 +82,12 @@ impl Inner {
         };
         run_tx!(self.db(), "access.create", |tx| {
                 let mut ledger = self.ledger(tx).await?;
-                api_keys::insert(tx, &row).await?;
+                api_keys::insert(tx, &row).await.map_err(|e| match e {
+                    store::Error::Conflict { .. } => {
+                        Error::Invalid { field: "name", reason: "is another key's name".into() }
+                    }
+                    e => e.into(),
+                })?;
                 ledger.add(
                     Note::new(Kind::ApiKeyCreated)
                         .public("key", row.id.as_str())

@@ -1,10 +1,11 @@
 //! Audit: the log's entries, its signed heads, and proofs.
 
+use super::ledger::frontier;
 use super::{Error, Inner, Result};
 use crate::env::Millis;
 use crate::store::log;
 use crate::tlog::proof::{MemoryNodes, Plan};
-use crate::tlog::{self, Frontier, Hash, TreeHead, checkpoint};
+use crate::tlog::{self, Hash, TreeHead, checkpoint};
 
 /// One entry as it is stored: its bytes are what is hashed.
 #[derive(Clone, Debug)]
@@ -74,10 +75,7 @@ impl Inner {
     /// # Errors
     /// Those of the store.
     pub async fn tree_head(&self) -> Result<TreeHead> {
-        let head = log::head(&mut self.db().read().await?).await?;
-        let frontier = Frontier::from_bytes(&head.frontier)
-            .map_err(|e| Error::Internal(format!("the log's head: {e}")))?;
-        Ok(frontier.head())
+        Ok(frontier(&log::head(&mut self.db().read().await?).await?)?.head())
     }
 
     /// The head, signed (C2SP tlog-checkpoint).
@@ -124,9 +122,7 @@ impl Inner {
         }
         let leaves: Vec<Hash> =
             log::leaf_hashes(&mut tx, 0, head.size).await?.into_iter().map(Hash).collect();
-        let frontier = Frontier::from_bytes(&head.frontier)
-            .map_err(|e| Error::Internal(format!("the log's head: {e}")))?;
-        Ok((frontier.head(), MemoryNodes::new(leaves.clone()), leaves))
+        Ok((frontier(&head)?.head(), MemoryNodes::new(leaves.clone()), leaves))
     }
 
     /// Replays the whole log from the database against its head, and says where it breaks.

@@ -56,13 +56,24 @@ impl Inner {
     /// Takes the log's head for this transaction.
     pub(super) async fn ledger(&self, tx: &mut Tx) -> Result<Ledger<'_>> {
         let head = log::lock_head(tx).await?;
-        let frontier = Frontier::from_bytes(&head.frontier)
-            .map_err(|e| Error::Internal(format!("the log's head: {e}")))?;
-        if frontier.size() != head.size {
-            return Err(Error::Internal("the log's head contradicts itself".into()));
-        }
+        let frontier = frontier(&head)?;
         let now = self.clock().now();
         Ok(Ledger { inner: self, now, head, frontier, entries: Vec::new(), salts: Vec::new() })
+    }
+}
+
+/// The tree that a head stands for.
+pub(super) fn frontier(head: &log::Head) -> Result<Frontier> {
+    // The schema starts with an empty log, before anything could encode its tree.
+    if head.size == 0 && head.frontier.is_empty() {
+        return Ok(Frontier::new());
+    }
+    let frontier = Frontier::from_bytes(&head.frontier)
+        .map_err(|e| Error::Internal(format!("the log's head: {e}")))?;
+    if frontier.size() == head.size {
+        Ok(frontier)
+    } else {
+        Err(Error::Internal("the log's head contradicts itself".into()))
     }
 }
 

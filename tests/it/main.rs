@@ -5,6 +5,7 @@ mod architecture;
 mod config;
 mod crypto;
 mod drawn;
+mod http;
 mod infer;
 mod liveness;
 mod measure;

@@ -1,3 +1,5 @@
 //! What several rooms' tests need.
 
+pub(crate) mod app;
+pub(crate) mod captures;
 pub(crate) mod postgres;

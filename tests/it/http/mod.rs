@@ -1,0 +1,7 @@
+//! The service through its HTTP door.
+
+mod bad_input;
+mod crash;
+mod onboarding;
+
+mod story;
