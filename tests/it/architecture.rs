@@ -62,7 +62,7 @@ fn imports_point_one_way() {
             }
             match (floor(name), here) {
                 (None, _) => {
-                    wrong.push(format!("{}:{line}: {name} stands in no floor", source.path))
+                    wrong.push(format!("{}:{line}: {name} stands in no floor", source.path));
                 }
                 // main.rs opens any door.
                 (_, None) => {}
