@@ -29,7 +29,7 @@ run: models ## Set up, build, run the main job once over HTTP, then serve until 
 .PHONY: test
 test: models ## Set up, build, run every test (TESTS="filter" for some)
 	@echo "make: running the tests"
-	@$(ENV) cargo test $(TESTS)
+	@$(ENV) CAMEO_TEST_POSTGRES=required cargo test $(TESTS)
 
 .PHONY: setup
 setup: ## Install what is missing: packages, Rust, ONNX Runtime, the tests' Python packages
