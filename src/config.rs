@@ -372,7 +372,9 @@ impl Config {
             return invalid("server.public_url must start with http:// or https://");
         }
         let db = self.database.url.expose_secret();
-        if !(db.starts_with("sqlite:") || db.starts_with("postgres:") || db.starts_with("postgresql:"))
+        if !(db.starts_with("sqlite:")
+            || db.starts_with("postgres:")
+            || db.starts_with("postgresql:"))
         {
             return invalid("database.url must start with sqlite: or postgres://");
         }

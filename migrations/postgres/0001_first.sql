@@ -10,7 +10,7 @@ CREATE TABLE api_keys (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     role TEXT COLLATE "C" NOT NULL CHECK (role IN ('app', 'generator', 'auditor', 'reviewer', 'admin')),
     name TEXT COLLATE "C" NOT NULL,
-    secret_hash BYTEA NOT NULL CHECK (length(secret_hash) = 32),
+    secret_hash BYTEA NOT NULL UNIQUE CHECK (length(secret_hash) = 32),
     created_ms BIGINT NOT NULL,
     revoked_ms BIGINT
 );
@@ -33,8 +33,6 @@ CREATE TABLE subjects (
     key_version BIGINT NOT NULL CHECK (key_version >= 0),
     created_ms BIGINT NOT NULL
 );
-
-CREATE INDEX subjects_key_version ON subjects (key_version);
 
 CREATE TABLE cameos (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,

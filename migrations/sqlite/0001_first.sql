@@ -10,7 +10,7 @@ CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY,
     role TEXT NOT NULL CHECK (role IN ('app', 'generator', 'auditor', 'reviewer', 'admin')),
     name TEXT NOT NULL,
-    secret_hash BLOB NOT NULL CHECK (length(secret_hash) = 32),
+    secret_hash BLOB NOT NULL UNIQUE CHECK (length(secret_hash) = 32),
     created_ms INTEGER NOT NULL,
     revoked_ms INTEGER
 ) STRICT;
@@ -33,8 +33,6 @@ CREATE TABLE subjects (
     key_version INTEGER NOT NULL CHECK (key_version >= 0),
     created_ms INTEGER NOT NULL
 ) STRICT;
-
-CREATE INDEX subjects_key_version ON subjects (key_version);
 
 CREATE TABLE cameos (
     id TEXT NOT NULL PRIMARY KEY,

@@ -136,7 +136,9 @@ fn write(value: &Value, out: &mut Vec<u8>) {
         }
         Value::Array(items) => {
             head(4, items.len() as u64, out);
-            items.iter().for_each(|item| write(item, out));
+            for item in items {
+                write(item, out);
+            }
         }
         Value::Map(entries) => {
             head(5, entries.len() as u64, out);
@@ -165,15 +167,15 @@ fn head(major: u8, n: u64, out: &mut Vec<u8>) {
     if n < 24 {
         out.push(major | n as u8);
     } else if let Ok(n) = u8::try_from(n) {
-        out.extend_from_slice(&[major | 24, n]);
+        out.extend_from_slice(&[major | 0x18, n]);
     } else if let Ok(n) = u16::try_from(n) {
-        out.push(major | 25);
+        out.push(major | 0x19);
         out.extend_from_slice(&n.to_be_bytes());
     } else if let Ok(n) = u32::try_from(n) {
-        out.push(major | 26);
+        out.push(major | 0x1a);
         out.extend_from_slice(&n.to_be_bytes());
     } else {
-        out.push(major | 27);
+        out.push(major | 0x1b);
         out.extend_from_slice(&n.to_be_bytes());
     }
 }

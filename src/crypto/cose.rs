@@ -1,6 +1,6 @@
 //! `COSE_Sign1` (RFC 9052 §4.2) with Ed25519, written deterministically and read strictly.
 //!
-//! Everything that matters is in the protected header: `alg` (EdDSA, -8), `kid` and `typ` (RFC
+//! Everything that matters is in the protected header: `alg` (`EdDSA`, -8), `kid` and `typ` (RFC
 //! 9596), and `content type` where there is one. The unprotected header may hold transparency
 //! receipts (label 394) only, which are not looked at here; a verifier takes nothing from it.
 
@@ -28,7 +28,7 @@ pub enum Error {
     /// A critical header parameter that this verifier does not know.
     #[error("the message has critical header parameters that this verifier does not know")]
     UnknownCritical,
-    /// Signed with an algorithm other than EdDSA.
+    /// Signed with an algorithm other than `EdDSA`.
     #[error("the algorithm is not EdDSA with Ed25519")]
     WrongAlgorithm,
     /// The message is of another type.
@@ -135,9 +135,8 @@ pub fn verify(bytes: &[u8], profile: &Profile<'_>, keys: &KeySet) -> Result<Veri
 /// Reads the structure, strictly, without trusting anything in it.
 fn parse(bytes: &[u8], max_len: usize) -> Result<CoseSign1, Error> {
     let value = cbor::decode(bytes, max_len)?;
-    let inner = match value {
-        Value::Tag(CoseSign1::TAG, inner) => inner,
-        _ => return Err(Error::Malformed("expected CBOR tag 18")),
+    let Value::Tag(CoseSign1::TAG, inner) = value else {
+        return Err(Error::Malformed("expected CBOR tag 18"));
     };
     let Some([Value::Bytes(protected), Value::Map(unprotected), Value::Bytes(_), Value::Bytes(_)]) =
         inner.as_array().map(Vec::as_slice)
@@ -216,9 +215,13 @@ mod tests {
     #[test]
     fn each_cause_has_its_error() {
         let bytes = sign(&key(), &PROFILE, b"hello".to_vec()).unwrap();
-        let err = |bytes: &[u8], profile: Profile<'_>| verify(bytes, &profile, &keys()).unwrap_err();
+        let err =
+            |bytes: &[u8], profile: Profile<'_>| verify(bytes, &profile, &keys()).unwrap_err();
 
-        assert_eq!(verify(&bytes, &PROFILE, &KeySet::default()), Err(Error::UnknownKey(key().id())));
+        assert_eq!(
+            verify(&bytes, &PROFILE, &KeySet::default()),
+            Err(Error::UnknownKey(key().id()))
+        );
         assert_eq!(err(&bytes, Profile { external_aad: b"", ..PROFILE }), Error::BadSignature);
         assert_eq!(
             err(&bytes, Profile { typ: "x/y", ..PROFILE }),
@@ -251,12 +254,17 @@ mod tests {
             err(&custom(good_header().build(), alg), PROFILE),
             Error::Unprotected("1".into())
         );
-        assert!(verify(
-            &custom(good_header().build(), HeaderBuilder::new().value(RECEIPTS, Value::Null).build()),
-            &PROFILE,
-            &keys()
-        )
-        .is_ok());
+        assert!(
+            verify(
+                &custom(
+                    good_header().build(),
+                    HeaderBuilder::new().value(RECEIPTS, Value::Null).build()
+                ),
+                &PROFILE,
+                &keys()
+            )
+            .is_ok()
+        );
         assert!(Header::default().to_vec().is_ok());
     }
 

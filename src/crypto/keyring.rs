@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::env::SeededEntropy;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn key(seed: u64) -> Arc<SigningKey> {
         Arc::new(SigningKey::generate(&SeededEntropy::new(seed)).unwrap())
@@ -156,11 +156,8 @@ mod tests {
     #[test]
     fn a_rotation_overlaps() {
         let (old, new) = (key(1), key(2));
-        let ring = Keyring::new(vec![Slot {
-            key: old.clone(),
-            not_before: at(0),
-            retire_at: None,
-        }]);
+        let ring =
+            Keyring::new(vec![Slot { key: old.clone(), not_before: at(0), retire_at: None }]);
         let plan = ring.plan_rotation(at(10), HOUR, 2 * HOUR);
         assert_eq!(plan.retire, [(old.id(), at(13))]);
         let ring = ring.rotated(&plan, new.clone());

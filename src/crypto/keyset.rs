@@ -182,7 +182,7 @@ fn cose_key(id: KeyId, key: &VerifyingKey) -> CoseKey {
         .build()
 }
 
-/// The Ed25519 key in `key`; `None` for a key of another type, or not for verifying EdDSA.
+/// The Ed25519 key in `key`; `None` for a key of another type, or not for `EdDSA`.
 fn ed25519(key: &CoseKey) -> Result<Option<VerifyingKey>, Error> {
     let param =
         |label| key.params.iter().find(|(l, _)| *l == Label::Int(label)).map(|(_, value)| value);

@@ -5,7 +5,7 @@
 //! of; [`MasterKeys`] is the implementation with keys in memory.
 //!
 //! A wrapped key is `0x01 ‖ 8-byte id of the wrapping key ‖ sealed envelope` (see
-//! [`seal`](super::seal)), so that after a rotation it is known which key opens it.
+//! [`seal`]), so that after a rotation it is known which key opens it.
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -104,8 +104,8 @@ impl MasterKey {
         if text.len() > 64 {
             return Err(bad("expected 32 bytes as 64 hex digits or as base64; this is longer"));
         }
-        let lenient = GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let lenient =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         for alphabet in [&STANDARD, &URL_SAFE] {
             if let Ok(decoded) = GeneralPurpose::new(alphabet, lenient).decode(text) {
                 let decoded = Zeroizing::new(decoded);

@@ -5,7 +5,7 @@
 //! - [`seal`]: the AES-256-GCM envelope and its associated data.
 //! - [`master`]: the master key, key wrapping and the per-subject data keys.
 //! - [`signing`]: Ed25519 keys; [`keyring`]: which one signs when; [`keyset`]: how verifiers get them.
-//! - [`cose`]: `COSE_Sign1`.
+//! - [`cose`] messages of the type `COSE_Sign1`.
 //! - [`apikey`]: API key secrets.
 //!
 //! Nothing here prints a secret: every type that holds one has a redacted `Debug` and is wiped
@@ -39,7 +39,9 @@ pub enum Error {
         why: &'static str,
     },
     /// The sealed value was made by a later version of this program, or is not a sealed value.
-    #[error("unknown sealed-value format {0:#04x}; it needs a later version, or is not sealed data")]
+    #[error(
+        "unknown sealed-value format {0:#04x}; it needs a later version, or is not sealed data"
+    )]
     UnknownFormat(u8),
     /// The sealed value is cut short.
     #[error("sealed value is too short to be whole")]

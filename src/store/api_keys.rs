@@ -13,6 +13,8 @@ sql! {
         VALUES ($1, $2, $3, $4, $5, $6)";
     const GET: &str = "SELECT id, role, name, secret_hash, created_ms, revoked_ms
         FROM api_keys WHERE id = $1";
+    const BY_HASH: &str = "SELECT id, role, name, secret_hash, created_ms, revoked_ms
+        FROM api_keys WHERE secret_hash = $1";
     const LIST: &str = "SELECT id, role, name, secret_hash, created_ms, revoked_ms
         FROM api_keys ORDER BY id";
     const REVOKE: &str = "UPDATE api_keys SET revoked_ms = $2 WHERE id = $1 AND revoked_ms IS NULL";
@@ -87,6 +89,16 @@ pub async fn get(tx: &mut Tx, id: &ApiKeyId) -> Result<Option<ApiKey>> {
     on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(id.as_str()).fetch_optional(c).await)?
         .map(Row::parse)
         .transpose()
+}
+
+/// The key whose secret has this hash.
+pub async fn by_hash(tx: &mut Tx, secret_hash: &[u8; 32]) -> Result<Option<ApiKey>> {
+    on!(tx, |c| sqlx::query_as::<_, Row>(BY_HASH)
+        .bind(&secret_hash[..])
+        .fetch_optional(c)
+        .await)?
+    .map(Row::parse)
+    .transpose()
 }
 
 /// Every key, the oldest first.

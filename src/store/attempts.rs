@@ -89,20 +89,12 @@ pub async fn list(tx: &mut Tx, id: &VerificationId) -> Result<Vec<Attempt>> {
 }
 
 /// An attempt's evidence, sealed with the person's key.
-pub async fn evidence(
-    tx: &mut Tx,
-    id: &VerificationId,
-    attempt: u32,
-) -> Result<Option<Vec<u8>>> {
+pub async fn evidence(tx: &mut Tx, id: &VerificationId, attempt: u32) -> Result<Option<Vec<u8>>> {
     blob(tx, EVIDENCE, id, attempt).await
 }
 
 /// The template that an approval of the attempt would enrol, sealed with the person's key.
-pub async fn candidate(
-    tx: &mut Tx,
-    id: &VerificationId,
-    attempt: u32,
-) -> Result<Option<Vec<u8>>> {
+pub async fn candidate(tx: &mut Tx, id: &VerificationId, attempt: u32) -> Result<Option<Vec<u8>>> {
     blob(tx, CANDIDATE, id, attempt).await
 }
 

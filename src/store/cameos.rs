@@ -164,12 +164,7 @@ pub async fn active(tx: &mut Tx, subject: &SubjectId) -> Result<Option<Cameo>> {
 
 /// The person's active cameo, or a new one of id `fresh`: needed before a template can be sealed,
 /// since sealing binds it to its cameo. Of several at once, all get the same cameo.
-pub async fn open(
-    tx: &mut Tx,
-    subject: &SubjectId,
-    fresh: &CameoId,
-    at: Millis,
-) -> Result<Cameo> {
+pub async fn open(tx: &mut Tx, subject: &SubjectId, fresh: &CameoId, at: Millis) -> Result<Cameo> {
     on!(tx, |c| sqlx::query(INSERT)
         .bind(fresh.as_str())
         .bind(subject.as_str())

@@ -52,8 +52,7 @@ pub async fn see(
     if new {
         return Ok(Seen::First);
     }
-    let row =
-        on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(&sha256[..]).fetch_optional(c).await)?;
+    let row = on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(&sha256[..]).fetch_optional(c).await)?;
     let row = row.ok_or_else(|| Error::conflict("captures_seen"))?;
     Ok(Seen::Before {
         verification: rows::parse("captures_seen.verification_id", &row.verification_id)?,

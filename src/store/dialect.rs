@@ -234,13 +234,14 @@ impl Db {
 async fn sqlite(url: &str, options: &Options) -> Result<Pools<sqlx::Sqlite>> {
     let connect = SqliteConnectOptions::from_str(url)?;
     if url.contains(":memory:") || url.contains("mode=memory") {
-        return Err(Error::Config("SQLite needs a file: an in-memory database has one reader".into()));
+        return Err(Error::Config(
+            "SQLite needs a file: an in-memory database has one reader".into(),
+        ));
     }
     let path = connect.get_filename().to_owned();
     let made = tokio::task::spawn_blocking(move || private_file(&path)).await;
-    made.map_err(|e| Error::internal(e.to_string()))?.map_err(|e| {
-        Error::Config(format!("the SQLite file can't be made or read: {e}"))
-    })?;
+    made.map_err(|e| Error::internal(e.to_string()))?
+        .map_err(|e| Error::Config(format!("the SQLite file can't be made or read: {e}")))?;
     let connect = connect
         .create_if_missing(false)
         .foreign_keys(true)
@@ -284,15 +285,13 @@ fn private_file(path: &Path) -> std::io::Result<()> {
 
 async fn postgres(url: &str, options: &Options) -> Result<Pools<sqlx::Postgres>> {
     let ms = |d: Duration| format!("{}ms", d.as_millis().clamp(1, 1_000_000));
-    let connect = PgConnectOptions::from_str(url)?
-        .application_name("cameo")
-        .options([
-            ("synchronous_commit", "on".to_owned()),
-            ("lock_timeout", ms(options.patience)),
-            ("statement_timeout", ms(options.patience * 6)),
-            // A process that hangs in a transaction must not hold the log's head for ever.
-            ("idle_in_transaction_session_timeout", ms(options.patience * 6)),
-        ]);
+    let connect = PgConnectOptions::from_str(url)?.application_name("cameo").options([
+        ("synchronous_commit", "on".to_owned()),
+        ("lock_timeout", ms(options.patience)),
+        ("statement_timeout", ms(options.patience * 6)),
+        // A process that hangs in a transaction must not hold the log's head for ever.
+        ("idle_in_transaction_session_timeout", ms(options.patience * 6)),
+    ]);
     let write: PgPool =
         pool::<sqlx::Postgres>(options.writers, options).connect_with(connect.clone()).await?;
     let read = pool::<sqlx::Postgres>(options.readers, options)

@@ -121,7 +121,9 @@ fn database(e: &dyn sqlx::error::DatabaseError) -> Error {
     // The message alone: PostgreSQL's detail line quotes the row.
     let cause = || Cause(format!("{} [{code}]", e.message()));
     match e.kind() {
-        ErrorKind::UniqueViolation => return Error::Conflict { what: table(e).unwrap_or_default() },
+        ErrorKind::UniqueViolation => {
+            return Error::Conflict { what: table(e).unwrap_or_default() };
+        }
         ErrorKind::ForeignKeyViolation => return Error::Reference { what: table(e) },
         ErrorKind::CheckViolation | ErrorKind::NotNullViolation => return Error::Refused(cause()),
         _ => {}

@@ -1,7 +1,7 @@
 //! Failed attempts and the lock-out that follows too many of them.
 
-use super::tx::{Tx, on, sql};
 use super::Result;
+use super::tx::{Tx, on, sql};
 use crate::domain::ids::{SubjectId, VerificationId};
 use crate::env::Millis;
 
@@ -49,20 +49,11 @@ pub async fn count_since(tx: &mut Tx, subject: &SubjectId, since: Millis) -> Res
 
 /// Locks a person out until `until`; a longer lock-out stays as it is.
 pub async fn lock(tx: &mut Tx, subject: &SubjectId, until: Millis) -> Result<()> {
-    on!(tx, |c| sqlx::query(LOCK)
-        .bind(subject.as_str())
-        .bind(until.0)
-        .execute(c)
-        .await
-        .map(|_| ()))
+    on!(tx, |c| sqlx::query(LOCK).bind(subject.as_str()).bind(until.0).execute(c).await.map(|_| ()))
 }
 
 /// Until when a person is locked out, if they are at `now`.
-pub async fn locked_until(
-    tx: &mut Tx,
-    subject: &SubjectId,
-    now: Millis,
-) -> Result<Option<Millis>> {
+pub async fn locked_until(tx: &mut Tx, subject: &SubjectId, now: Millis) -> Result<Option<Millis>> {
     on!(tx, |c| sqlx::query_scalar::<_, i64>(LOCKED_UNTIL)
         .bind(subject.as_str())
         .bind(now.0)

@@ -229,9 +229,7 @@ pub async fn salts(
         .fetch_all(c)
         .await)?
     .into_iter()
-    .map(|r| {
-        Ok(Salt { index: rows::count("log_salts.idx", r.idx)?, salt_sealed: r.salt_sealed })
-    })
+    .map(|r| Ok(Salt { index: rows::count("log_salts.idx", r.idx)?, salt_sealed: r.salt_sealed }))
     .collect()
 }
 

@@ -1,15 +1,15 @@
 //! The database: SQLite or PostgreSQL behind one set of queries.
 //!
 //! Every operation is a function of the file of its aggregate and takes a [`Tx`]: writing ones from
-//! [`Db::run_tx`], reading ones from [`Db::read`] (each statement by itself) or [`Db::snapshot`]
+//! [`run_tx!`](crate::run_tx), reading ones from [`Db::read`] (each statement by itself) or [`Db::snapshot`]
 //! (all statements see one state).
 //!
 //! ```no_run
-//! # use cameo::{env::Millis, store::{self, Db, Options, meta}};
+//! # use cameo::{run_tx, store::{self, Db, Options, meta}};
 //! # async fn example() -> store::Result<()> {
 //! let db = Db::connect("sqlite:var/cameo.db", &Options::default()).await?;
 //! db.migrate().await?;
-//! db.run_tx("set origin", async |tx| meta::set(tx, "origin", b"cameo.example").await).await?;
+//! run_tx!(db, "set origin", |tx| meta::set(tx, "origin", b"cameo.example").await)?;
 //! let origin = meta::get(&mut db.read().await?, "origin").await?;
 //! # Ok(()) }
 //! ```
@@ -46,7 +46,7 @@ pub mod verifications;
 
 pub use dialect::{Db, Engine, Options, Pools};
 pub use error::{Cause, Error, Result};
-pub use tx::Tx;
+pub use tx::{Tries, Tx};
 
 /// Every SQL text: the file it stands in, its name, and the text.
 #[doc(hidden)]

@@ -8,7 +8,7 @@ use sqlx::{Postgres, Sqlite, Transaction};
 use super::dialect::{Db, Engine};
 use super::error::{Error, Result};
 
-/// A connection under way, that the store's operations run on: from [`Db::run_tx`] to write, from
+/// A connection under way, that the store's operations run on: from [`run_tx!`](crate::run_tx) to write, from
 /// [`Db::read`] or [`Db::snapshot`] to read.
 #[derive(Debug)]
 pub struct Tx {
@@ -98,6 +98,15 @@ impl Tx {
         })
     }
 
+    /// Rolls back; if the connection is broken, its end does so.
+    async fn roll_back(self) {
+        match self.link {
+            Link::SqliteTransaction(t) => t.rollback().await.unwrap_or_default(),
+            Link::PostgresTransaction(t) => t.rollback().await.unwrap_or_default(),
+            Link::SqliteConnection(_) | Link::PostgresConnection(_) => {}
+        }
+    }
+
     async fn commit(self) -> std::result::Result<(), sqlx::Error> {
         match self.link {
             Link::SqliteTransaction(t) => t.commit().await,
@@ -107,50 +116,101 @@ impl Tx {
     }
 }
 
-impl Db {
-    /// Runs `work` in a writing transaction and commits it when it returns `Ok`.
-    ///
-    /// Where another transaction gets in the way (a serialization failure, a deadlock, a busy
-    /// file), everything is rolled back and `work` runs again, a few times, so it must not have
-    /// effects outside the transaction. After a statement that failed nothing is committed, even
-    /// if `work` carries on. A future that is dropped half-way rolls back too. `name` is for logs.
-    ///
-    /// # Errors
-    /// What `work` returns; [`Error::Busy`] after the last try; [`Error::CommitUnknown`] where the
-    /// connection broke during the commit.
-    pub async fn run_tx<T, E, F>(&self, name: &'static str, mut work: F) -> Result<T, E>
-    where
-        E: From<Error>,
-        F: AsyncFnMut(&mut Tx) -> Result<T, E>,
-    {
-        for attempt in 1.. {
-            let mut tx = match self.begin().await {
-                Ok(tx) => tx,
-                Err(e) => return Err(e.into()),
+/// Runs work in a writing transaction and commits it when it returns `Ok`:
+/// `run_tx!(db, "name", |tx| …)`, where `db` is a [`Db`](crate::store::Db), `tx` becomes a
+/// `&mut` [`Tx`](crate::store::Tx), and the work is the inside of an async block that returns a
+/// `Result` whose error is made from [`store::Error`](crate::store::Error). The whole is that
+/// `Result`.
+///
+/// Where another transaction gets in the way (a serialization failure, a deadlock, a busy file),
+/// everything is rolled back and the work runs again, a few times: so it must have no effect
+/// outside the transaction. After a statement that failed nothing is committed, even if the work
+/// carries on. A future that is dropped half-way rolls back too. The name is for the log.
+///
+/// A macro and not a method with a closure: the future of an async closure that borrows what is
+/// around it can't be shown to be `Send` (rust-lang/rust#102211), as every handler's must.
+///
+/// # Errors
+/// What the work returns; [`Error::Busy`](crate::store::Error::Busy) after the last try;
+/// [`Error::CommitUnknown`](crate::store::Error::CommitUnknown) where the connection broke during
+/// the commit.
+#[macro_export]
+macro_rules! run_tx {
+    ($db:expr, $name:expr, |$tx:ident| $work:expr) => {{
+        let mut tries = $crate::store::Tries::new(&$db, $name);
+        loop {
+            let mut held = match tries.begin().await {
+                Ok(held) => held,
+                Err(e) => break Err(::core::convert::From::from(e)),
             };
-            let result = work(&mut tx).await;
-            let failed = tx.failed;
-            let error: E = match (result, failed) {
-                (Ok(value), None) => match tx.commit().await.map_err(committing) {
-                    Ok(()) => return Ok(value),
-                    Err(e) if e.is_transient() => e.into(),
-                    Err(e) => return Err(e.into()),
-                },
-                (Ok(_), Some(Failed::Transient)) => Error::Busy("a statement had to wait").into(),
-                (Ok(_), Some(Failed::Final)) => {
-                    let e = Error::internal(format!("{name} went on after a failed statement"));
-                    return Err(e.into());
-                }
-                (Err(e), Some(Failed::Transient)) => e,
-                (Err(e), _) => return Err(e),
+            let result = {
+                let $tx: &mut $crate::store::Tx = &mut held;
+                async { $work }.await
             };
-            if attempt == TRIES {
-                return Err(error);
+            if let Some(result) = tries.end(held, result).await {
+                break result;
             }
-            tracing::debug!(transaction = name, attempt, "retried");
-            tokio::time::sleep(pause(attempt)).await;
         }
-        Err(Error::internal("unreachable: the loop returns at its last try").into())
+    }};
+}
+
+/// The tries of one transaction: the inside of [`run_tx!`](crate::run_tx).
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Tries {
+    db: Db,
+    name: &'static str,
+    tried: u32,
+}
+
+impl Tries {
+    /// None yet.
+    pub fn new(db: &Db, name: &'static str) -> Self {
+        Self { db: db.clone(), name, tried: 0 }
+    }
+
+    /// Begins the next try.
+    pub async fn begin(&mut self) -> Result<Tx> {
+        self.tried += 1;
+        self.db.begin().await
+    }
+
+    /// Ends it with the result of the work; `None` to try again.
+    pub async fn end<T, E: From<Error>>(
+        &mut self,
+        tx: Tx,
+        result: Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let failed = tx.failed;
+        let (error, again) = match (result, failed) {
+            (Ok(value), None) => match tx.commit().await.map_err(committing) {
+                Ok(()) => return Some(Ok(value)),
+                Err(e) => {
+                    let again = e.is_transient();
+                    (e.into(), again)
+                }
+            },
+            (result, failed) => {
+                // Before the pause: what it holds, others wait for.
+                tx.roll_back().await;
+                match (result, failed) {
+                    (Err(e), failed) => (e, failed == Some(Failed::Transient)),
+                    (Ok(_), Some(Failed::Transient)) => {
+                        (Error::Busy("a statement had to wait").into(), true)
+                    }
+                    (Ok(_), _) => {
+                        let e = format!("{} went on after a failed statement", self.name);
+                        (Error::internal(e).into(), false)
+                    }
+                }
+            }
+        };
+        if !again || self.tried >= TRIES {
+            return Some(Err(error));
+        }
+        tracing::debug!(transaction = self.name, tries = self.tried, "run again");
+        tokio::time::sleep(pause(self.tried)).await;
+        None
     }
 }
 

@@ -83,10 +83,8 @@ struct Row {
 impl Row {
     fn parse(self) -> Result<Use> {
         let named = |purpose: &&Purpose| purpose.name() == self.purpose;
-        let purpose = *Purpose::ALL
-            .iter()
-            .find(named)
-            .ok_or(Error::Corrupt { what: "uses.purpose" })?;
+        let purpose =
+            *Purpose::ALL.iter().find(named).ok_or(Error::Corrupt { what: "uses.purpose" })?;
         let outcome = match (self.outcome.as_str(), self.rule.as_deref(), self.expires_ms, self.kid)
         {
             ("allowed", None, Some(expires), Some(kid)) => {

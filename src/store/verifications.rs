@@ -479,10 +479,8 @@ pub async fn claim(
         Engine::Sqlite => NEXT_SQLITE,
         Engine::Postgres => NEXT_POSTGRES,
     };
-    let id = on!(tx, |c| sqlx::query_scalar::<_, String>(next)
-        .bind(now.0)
-        .fetch_optional(c)
-        .await)?;
+    let id =
+        on!(tx, |c| sqlx::query_scalar::<_, String>(next).bind(now.0).fetch_optional(c).await)?;
     let Some(id) = id else { return Ok(None) };
     on!(tx, |c| sqlx::query_as::<_, Row>(CLAIM)
         .bind(&id)
@@ -520,11 +518,7 @@ pub async fn release(tx: &mut Tx, job: &Job<'_>) -> Result<bool> {
 /// Gives back every job of a worker that is known to be gone, as after a restart under the same
 /// name. They count as tried. Returns how many.
 pub async fn release_all(tx: &mut Tx, worker: &str) -> Result<u64> {
-    on!(tx, |c| sqlx::query(RELEASE_ALL)
-        .bind(worker)
-        .execute(c)
-        .await
-        .map(|r| r.rows_affected()))
+    on!(tx, |c| sqlx::query(RELEASE_ALL).bind(worker).execute(c).await.map(|r| r.rows_affected()))
 }
 
 /// Jobs whose worker let the lease run out, at most `limit`.
@@ -594,12 +588,7 @@ pub async fn refuse_capture(
 }
 
 /// Opens the attempt after `attempt`, where that one was rejected, expired or failed.
-pub async fn retry(
-    tx: &mut Tx,
-    id: &VerificationId,
-    attempt: u32,
-    retry: &Retry,
-) -> Result<bool> {
+pub async fn retry(tx: &mut Tx, id: &VerificationId, attempt: u32, retry: &Retry) -> Result<bool> {
     let challenge = rows::to_json("challenge", &retry.challenge)?;
     let retried = on!(tx, |c| sqlx::query(RETRY)
         .bind(id.as_str())

@@ -249,10 +249,7 @@ mod tests {
         let k = key(1);
         let s = Signature::new(ORIGIN.into(), log_key(1).id, k.sign(&text).to_vec()).unwrap();
         let note = Note::new(&text, &[s]).unwrap().to_bytes();
-        assert_eq!(
-            open(&note, &[log_key(1)]),
-            Err(Error::WrongOrigin { expected: ORIGIN.into() })
-        );
+        assert_eq!(open(&note, &[log_key(1)]), Err(Error::WrongOrigin { expected: ORIGIN.into() }));
     }
 
     proptest! {

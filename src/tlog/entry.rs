@@ -201,9 +201,8 @@ impl Entry {
     /// See [`Error`]. Exactly what [`encode`](Self::encode) writes is accepted.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut f = Fields::of(cbor::decode(bytes, MAX_LEN)?).ok_or(Error::Malformed("no map"))?;
-        let mut number = |key, what| {
-            f.take(key).as_ref().and_then(cbor::uint).ok_or(Error::Malformed(what))
-        };
+        let mut number =
+            |key, what| f.take(key).as_ref().and_then(cbor::uint).ok_or(Error::Malformed(what));
         let version = number(VER, "no version")?;
         if version != VERSION {
             return Err(Error::UnknownVersion(version));
@@ -270,8 +269,8 @@ fn labelled<T>(
     map.into_iter()
         .map(|(label, value)| {
             let label = label.into_text().map_err(|_| Error::BadLabel)?;
-            let value =
-                read(value).ok_or(Error::Malformed("an attribute or commitment has a wrong type"))?;
+            let value = read(value)
+                .ok_or(Error::Malformed("an attribute or commitment has a wrong type"))?;
             Ok((label, value))
         })
         .collect()
@@ -310,7 +309,10 @@ mod tests {
     #[test]
     fn free_text_has_no_place() {
         for text in ["", "Jane Doe", "jane@example", &"x".repeat(129), "é"] {
-            assert!(matches!(entry().with("who", text).encode(), Err(Error::BadValue(_))), "{text}");
+            assert!(
+                matches!(entry().with("who", text).encode(), Err(Error::BadValue(_))),
+                "{text}"
+            );
         }
         for label in ["", "Who", "1st", "a b", &"x".repeat(33)] {
             assert_eq!(entry().with(label, 1).encode(), Err(Error::BadLabel), "{label}");

@@ -306,8 +306,8 @@ mod tests {
     use proptest::prelude::*;
     use tlog_tiles::tlog as theirs;
 
-    use super::super::merkle::tests::{LEAVES, ROOTS, leaves, naive_root};
     use super::super::merkle::leaf_hash;
+    use super::super::merkle::tests::{LEAVES, ROOTS, leaves, naive_root};
     use super::*;
 
     fn head(leaves: &[Hash]) -> TreeHead {

@@ -9,7 +9,7 @@ use crate::env::Millis;
 
 /// How far an entry's time may lie before an earlier entry's: several processes append, each with
 /// its own clock.
-pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+pub const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
 /// A stored entry.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,9 @@ pub struct Row<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The entries are not 0, 1, 2, …
-    #[error("entry {expected} is missing: entry {found} comes in its place (dropped, doubled or reordered)")]
+    #[error(
+        "entry {expected} is missing: entry {found} comes in its place (dropped, doubled or reordered)"
+    )]
     OutOfOrder {
         /// The index that had to come.
         expected: u64,
@@ -57,7 +59,9 @@ pub enum Fault {
     },
     /// The entries do not lead to a checkpoint's root, though each has its stored hash: an entry
     /// was replaced together with its hash, or the log was forked.
-    #[error("the entries from {from} to {to} are not those of the checkpoint of size {to}: one was replaced, or the log was forked")]
+    #[error(
+        "the entries from {from} to {to} are not those of the checkpoint of size {to}: one was replaced, or the log was forked"
+    )]
     WrongRoot {
         /// The entries before this index agree with the previous checkpoint.
         from: u64,
@@ -71,7 +75,9 @@ pub enum Fault {
         size: u64,
     },
     /// A checkpoint covers entries that are not there.
-    #[error("the log ends after {entries} entries, but a checkpoint covers {checkpoint}: it was cut off")]
+    #[error(
+        "the log ends after {entries} entries, but a checkpoint covers {checkpoint}: it was cut off"
+    )]
     CutOff {
         /// The entries that are there.
         entries: u64,
@@ -142,8 +148,7 @@ impl Replay {
         if leaf != row.leaf_hash {
             return Err(Fault::Altered { index });
         }
-        let entry =
-            Entry::decode(row.entry).map_err(|cause| Fault::Unreadable { index, cause })?;
+        let entry = Entry::decode(row.entry).map_err(|cause| Fault::Unreadable { index, cause })?;
         if entry.time.plus(CLOCK_TOLERANCE) < self.latest {
             return Err(Fault::BackDated { index, behind_ms: self.latest.0 - entry.time.0 });
         }

@@ -33,7 +33,7 @@ pub const VERSION: u64 = 1;
 /// The largest token, in bytes.
 pub const MAX_LEN: usize = 1 << 20;
 /// The longest a token may live.
-pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_LIFETIME: Duration = Duration::from_hours(24);
 /// The clock difference that a verifier forgives unless told otherwise.
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
@@ -79,6 +79,42 @@ pub enum Error {
     /// It claims to be issued in the future.
     #[error("the token claims to be issued at {0} (seconds since 1970), which is in the future")]
     IssuedInFuture(i64),
+}
+
+impl Error {
+    /// A stable name for the cause, the same in every implementation and in the test vectors.
+    pub fn code(&self) -> &'static str {
+        use crate::crypto::cbor;
+        match self {
+            Self::Envelope(cose::Error::Cbor(e)) | Self::Encoding(e) => match e {
+                cbor::Error::TooLarge { .. } => "too_large",
+                cbor::Error::Malformed => "malformed",
+                cbor::Error::TrailingBytes(_) => "trailing_bytes",
+                cbor::Error::NotDeterministic => "not_deterministic",
+                cbor::Error::DuplicateKey => "duplicate_key",
+            },
+            Self::Envelope(e) => match e {
+                cose::Error::Cbor(_) | cose::Error::Malformed(_) => "malformed",
+                cose::Error::Unprotected(_) => "unprotected_header",
+                cose::Error::UnknownCritical => "unknown_critical",
+                cose::Error::WrongAlgorithm => "wrong_algorithm",
+                cose::Error::WrongType { .. } => "wrong_type",
+                cose::Error::WrongContentType => "wrong_content_type",
+                cose::Error::NoKeyId => "no_key_id",
+                cose::Error::UnknownKey(_) => "unknown_key",
+                cose::Error::BadSignature => "bad_signature",
+            },
+            Self::UnknownVersion(_) => "unknown_version",
+            Self::UnknownPayload(_) => "unknown_payload",
+            Self::MissingClaim(_) => "missing_claim",
+            Self::InvalidClaim { .. } => "invalid_claim",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::NotYetValid(_) => "not_yet_valid",
+            Self::Expired(_) => "expired",
+            Self::IssuedInFuture(_) => "issued_in_future",
+        }
+    }
 }
 
 /// What a verifier knows beforehand.
