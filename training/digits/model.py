@@ -1,7 +1,8 @@
 """The network: Whisper's architecture (Radford et al., 2022), scaled down to ten digits.
 
-Parameter names are whisper.cpp's, so exporting is a loop over the state dictionary. Two heads on
-the encoder serve training only: which digit, and the how-manieth, each 20 ms frame belongs to.
+Parameter names are whisper.cpp's, so exporting is a loop over the state dictionary. Three heads on
+the encoder serve training only: which digit, and the how-manieth, each 20 ms frame belongs to, and
+CTC for strings whose digits are not located.
 """
 
 from __future__ import annotations
@@ -130,13 +131,14 @@ class Decoder(nn.Module):
 
 
 class DigitsModel(nn.Module):
-    """Encoder, decoder and the two training-only heads."""
+    """Encoder, decoder and the training-only heads."""
 
     def __init__(self, cfg: Config = Config()) -> None:
         super().__init__()
         self.cfg = cfg
         self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
-        self.frame_digit = nn.Linear(cfg.width, 11)  # 10: none; also the CTC blank
+        self.frame_digit = nn.Linear(cfg.width, 11)  # 10: none
+        self.frame_ctc = nn.Linear(cfg.width, 11)  # 10: blank
         self.frame_ordinal = nn.Linear(cfg.width, MAX_DIGITS + 1)  # the last: none
         self.reserve_dimension()
 

@@ -24,10 +24,10 @@ run voices "$work/voices.npz" --voices "$voices"
 run holdout "$work" val
 run holdout "$work" test
 
-# First lessons: short strings and light degradation, then long ones, then everything at once.
-run mix "$work" "$work/shards/short" --longest 3 --severity 0.3 --count "$((shards / 8 + 1))" --size "$size"
+# First lessons: excerpts and light degradation, then whole strings, then everything at once.
 run mix "$work" "$work/shards/light" --severity 0.25 --count "$((shards / 3 + 1))" --size "$size"
-run train "$work/shards/short" "$work/held_out_val_mels.npz" "$work/run1" --minutes "$((minutes / 9 + 1))" --workers "$workers"
+run train "$work/shards/light" "$work/held_out_val_mels.npz" "$work/run1" --minutes "$((minutes / 9 + 1))" --workers "$workers" \
+    --most-digits 2
 run train "$work/shards/light" "$work/held_out_val_mels.npz" "$work/run2" --minutes "$((minutes * 3 / 9 + 1))" --workers "$workers" \
     --resume "$work/run1/last.pt"
 run align "$work/run2/best.pt" "$work/real_train.npz" "$work/segments.npz"

@@ -24,7 +24,6 @@ from torch import Tensor
 from mix import read_shard
 from model import EOT, MAX_DIGITS, NOT, SOT, Config, DigitsModel, load, save
 
-FALL_FROM = 0.7  # share of the time after which the learning rate falls
 NO_DIGIT, NO_ORDINAL = 10, MAX_DIGITS
 IGNORE = -100
 Item = tuple[np.ndarray, float, list[int], list | None]
@@ -33,7 +32,7 @@ Item = tuple[np.ndarray, float, list[int], list | None]
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz iteration, for hidden matrices (Jordan et al., 2024)."""
 
-    def __init__(self, params, lr: float = 0.04, momentum: float = 0.95, decay: float = 0.01) -> None:
+    def __init__(self, params, lr: float = 0.008, momentum: float = 0.95, decay: float = 0.01) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -126,9 +125,8 @@ def losses(model: DigitsModel, b: dict[str, Tensor]) -> dict[str, Tensor]:
     """The decoder's cross-entropy, and what guides the encoder and the cross-attention."""
     audio = model.encoder(b["mels"])
     logits, attention = model.decoder(b["tokens"], audio, weights=True)
-    by_digit = model.frame_digit(audio)
     ctc = F.ctc_loss(
-        by_digit.log_softmax(-1).transpose(0, 1), b["targets"][:, 1:].clamp(0, 9),
+        model.frame_ctc(audio).log_softmax(-1).transpose(0, 1), b["targets"][:, 1:].clamp(0, 9),
         torch.full((len(audio),), audio.shape[1]), b["lengths"], blank=NO_DIGIT, zero_infinity=True,
         reduction="none",
     )  # fmt: skip
@@ -139,7 +137,7 @@ def losses(model: DigitsModel, b: dict[str, Tensor]) -> dict[str, Tensor]:
         "tokens": F.cross_entropy(logits.flatten(0, 1), b["targets"].flatten(), ignore_index=IGNORE, label_smoothing=0.01),
         # Where spans are unknown the encoder learns from the order alone.
         "ctc": (ctc / b["lengths"].clamp_min(1))[b["lengths"] > 0].mean() if (b["lengths"] > 0).any() else ctc.sum() * 0,
-        "digit": F.cross_entropy(by_digit.flatten(0, 1), b["frame_digit"].flatten(), ignore_index=IGNORE),
+        "digit": F.cross_entropy(model.frame_digit(audio).flatten(0, 1), b["frame_digit"].flatten(), ignore_index=IGNORE),
         "ordinal": F.cross_entropy(model.frame_ordinal(audio).flatten(0, 1), b["frame_ordinal"].flatten(), ignore_index=IGNORE),
         "guided": guided,
     }  # fmt: skip
@@ -180,9 +178,9 @@ def measure(model: DigitsModel, items: list[Item]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def rate(progress: float, step: int) -> float:
+def rate(progress: float, step: int, fall_from: float) -> float:
     """Warm-up, constant, then linear to zero."""
-    return min(1.0, (step + 1) / 100, max(0.0, (1 - progress) / (1 - FALL_FROM)))
+    return min(1.0, (step + 1) / 100, max(0.0, (1 - progress) / (1 - fall_from)))
 
 
 def share(parameters: list[Tensor], progress: float, workers: int) -> float:
@@ -213,6 +211,25 @@ def refresh(pool: dict[str, list[Item]], folder: Path, keep: int) -> list[Item]:
     return everything
 
 
+def excerpt(item: Item, most: int, rng: random.Random) -> Item | None:
+    """At most `most` neighbouring digits of an example: the first lessons are short, and dense.
+
+    None where the example is too long and its digits are not located.
+    """
+    cells, top, digits, spans = item
+    if len(digits) <= most:
+        return item
+    if not spans:
+        return None
+    count = rng.randint(1, most)
+    first = rng.randrange(len(digits) - count + 1)
+    chosen = spans[first : first + count]
+    start = max(0, chosen[0][0] // 160 - rng.randint(2, 10)) // 2 * 2
+    end = chosen[-1][1] // 160 + rng.randint(2, 10)
+    moved = [(a - start * 160, b - start * 160) for a, b in chosen]
+    return cells[:, start:end], top, digits[first : first + count], moved
+
+
 def batches(everything: list[Item], size: int, rng: random.Random) -> list[list[Item]]:
     """Eight batches of examples of like length, so that little is padded."""
     chosen = sorted(rng.choices(everything, k=size * 8), key=lambda item: item[0].shape[1])
@@ -221,10 +238,10 @@ def batches(everything: list[Item], size: int, rng: random.Random) -> list[list[
     return out
 
 
-def window(items: list[Item], progress: float, rng: random.Random) -> int:
+def window(items: list[Item], falling: bool, rng: random.Random) -> int:
     """Frames to pad a batch to. The service always pads to the full 1024; a little of that, and
     more towards the end, is enough and much cheaper."""
-    if rng.random() < (0.04 if progress < FALL_FROM else 0.35):
+    if rng.random() < (0.2 if falling else 0.04):
         return 1024
     longest = max(item[0].shape[1] for item in items)
     return min(1024, -(-longest // 32) * 32 + 64 * rng.randint(0, 1))
@@ -260,11 +277,14 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if time.monotonic() - refreshed > 60:
             refreshed = time.monotonic()
             everything = refresh(pool, args.shards, args.keep)
-        for group, peak in ((muon.param_groups[0], 0.04), (adam.param_groups[0], 4e-3)):
-            group["lr"] = args.peak * peak * rate(progress, step)
+            if args.most_digits:
+                short = (excerpt(item, args.most_digits, rng) for item in everything)
+                everything = [item for item in short if item is not None]
+        for group, peak in ((muon.param_groups[0], 0.008), (adam.param_groups[0], 2e-3)):
+            group["lr"] = args.peak * peak * rate(progress, step, args.fall_from)
         ready = ready or batches(everything, args.batch, rng)
         items = ready.pop()
-        parts = losses(model, batch(items, window(items, progress, rng), rng))
+        parts = losses(model, batch(items, window(items, progress > args.fall_from, rng), rng))
         muon.zero_grad()
         adam.zero_grad()
         sum(WEIGHT[k] * v for k, v in parts.items()).backward()
@@ -306,6 +326,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--peak", type=float, default=1.0, help="scales the learning rate")
+    parser.add_argument("--most-digits", type=int, help="train on excerpts of at most so many digits")
+    parser.add_argument("--fall-from", type=float, default=0.7, help="share of the time after which the rate falls")
     parser.add_argument("--keep", type=int, default=40, help="newest shards held in memory")
     parser.add_argument("--evaluate-every", type=float, default=5, help="minutes")
     parser.add_argument("--seed", type=int, default=3)
