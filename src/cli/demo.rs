@@ -159,8 +159,8 @@ impl Demo {
             Some(file) => file.clone(),
             None => stages.time("draw", || draw(groups, motions, dir))?,
         };
-        let bytes = std::fs::read(&capture)
-            .with_context(|| format!("can't read {}", capture.display()))?;
+        let bytes =
+            std::fs::read(&capture).with_context(|| format!("can't read {}", capture.display()))?;
         let person = service.with(&text(&started, "client_token")?);
         let kind = match capture.extension().and_then(|e| e.to_str()) {
             Some("mp4" | "m4v" | "mov") => "video/mp4",
@@ -207,7 +207,8 @@ impl Demo {
         say.line(&format!("cameo       {cameo}"))?;
 
         let generator = service.with(&cast.generator);
-        let ask = |purpose: &str| json!({ "cameo_id": cameo, "requester": "user-7", "purpose": purpose });
+        let ask =
+            |purpose: &str| json!({ "cameo_id": cameo, "requester": "user-7", "purpose": purpose });
         let early = stages.time("refusal", || resolve(&generator, &ask("social")))?;
         ensure!(early.status == 403, "a cameo without consent was resolved");
         say.line("refused     a generator asked before there was consent")?;
@@ -240,7 +241,8 @@ impl Demo {
             verified.claims.expires_at - verified.claims.issued_at,
         ))?;
         if let Some(file) = &self.token_out {
-            std::fs::write(file, &token).with_context(|| format!("can't write {}", file.display()))?;
+            std::fs::write(file, &token)
+                .with_context(|| format!("can't write {}", file.display()))?;
         }
 
         let auditor = service.with(&cast.auditor);

@@ -35,9 +35,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let parsed: Result<_, PathRejection> =
             axum::extract::Path::<T>::from_request_parts(parts, state).await;
         // An id that can't be one names nothing.
-        parsed.map(|axum::extract::Path(v)| Self(v)).map_err(|_| {
-            Problem::new(Type::NotFound, "the path holds no such id")
-        })
+        parsed
+            .map(|axum::extract::Path(v)| Self(v))
+            .map_err(|_| Problem::new(Type::NotFound, "the path holds no such id"))
     }
 }
 

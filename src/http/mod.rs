@@ -15,7 +15,6 @@ mod trace;
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};

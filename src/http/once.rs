@@ -49,9 +49,7 @@ pub(super) async fn once<T: Serialize>(
     match state.services.begin_once(caller, route, &key.0, hash).await? {
         Begun::Done(answer) => {
             let mut response = respond(answer);
-            response
-                .headers_mut()
-                .insert("idempotency-replayed", HeaderValue::from_static("true"));
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
             Ok(response)
         }
         Begun::Run(call) => match run(&call).await {

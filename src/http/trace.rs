@@ -66,8 +66,8 @@ pub(super) async fn admit(Ax(state): Ax<State>, request: Request, next: Next) ->
         return Problem::from(crate::service::Error::Busy).into_response();
     };
     let path = request.uri().path();
-    let own_clock = path.ends_with("/capture") && request.method() == Method::PUT
-        || path.ends_with("/events");
+    let own_clock =
+        path.ends_with("/capture") && request.method() == Method::PUT || path.ends_with("/events");
     if own_clock {
         return next.run(request).await;
     }

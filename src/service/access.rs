@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::ledger::Note;
 use super::{Error, Inner, Result};
-use crate::run_tx;
 use crate::crypto::apikey;
 use crate::domain::access::Role;
 use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
+use crate::run_tx;
 use crate::store::{self, api_keys};
 use crate::tlog::Kind;
 
@@ -81,20 +81,20 @@ impl Inner {
             revoked: None,
         };
         run_tx!(self.db(), "access.create", |tx| {
-                let mut ledger = self.ledger(tx).await?;
-                api_keys::insert(tx, &row).await.map_err(|e| match e {
-                    store::Error::Conflict { .. } => {
-                        Error::Invalid { field: "name", reason: "is another key's name".into() }
-                    }
-                    e => e.into(),
-                })?;
-                ledger.add(
-                    Note::new(Kind::ApiKeyCreated)
-                        .public("key", row.id.as_str())
-                        .public("role", role.name()),
-                )?;
-                ledger.write(tx).await
+            let mut ledger = self.ledger(tx).await?;
+            api_keys::insert(tx, &row).await.map_err(|e| match e {
+                store::Error::Conflict { .. } => {
+                    Error::Invalid { field: "name", reason: "is another key's name".into() }
+                }
+                e => e.into(),
             })?;
+            ledger.add(
+                Note::new(Kind::ApiKeyCreated)
+                    .public("key", row.id.as_str())
+                    .public("role", role.name()),
+            )?;
+            ledger.write(tx).await
+        })?;
         Ok((info(row), secret))
     }
 
@@ -105,13 +105,13 @@ impl Inner {
     pub async fn revoke_key(&self, id: &ApiKeyId) -> Result<()> {
         let now = self.clock().now();
         run_tx!(self.db(), "access.revoke", |tx| {
-                let mut ledger = self.ledger(tx).await?;
-                if !api_keys::revoke(tx, id, now).await? {
-                    return Err(Error::NotFound("active API key"));
-                }
-                ledger.add(Note::new(Kind::ApiKeyRevoked).public("key", id.as_str()))?;
-                ledger.write(tx).await
-            })
+            let mut ledger = self.ledger(tx).await?;
+            if !api_keys::revoke(tx, id, now).await? {
+                return Err(Error::NotFound("active API key"));
+            }
+            ledger.add(Note::new(Kind::ApiKeyRevoked).public("key", id.as_str()))?;
+            ledger.write(tx).await
+        })
     }
 
     /// Every key, without secrets.

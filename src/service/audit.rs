@@ -129,9 +129,7 @@ impl Inner {
     ///
     /// # Errors
     /// Those of the store; a break is no error but the inner result.
-    pub async fn replay(
-        &self,
-    ) -> Result<Result<tlog::replay::Report, tlog::replay::Fault>> {
+    pub async fn replay(&self) -> Result<Result<tlog::replay::Report, tlog::replay::Fault>> {
         let head = self.tree_head().await?;
         let mut replay = match tlog::Replay::new(vec![head]) {
             Ok(replay) => replay,

@@ -3,13 +3,13 @@
 use super::ledger::Note;
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
-use crate::run_tx;
 use crate::domain::consent::{MAX_LISTED, Permissions};
 use crate::domain::ids::CameoId;
 use crate::env::Millis;
+use crate::run_tx;
+use crate::store::Tx;
 use crate::store::cameos::{self, Cameo, CameoState};
 use crate::store::consents::{self, Consent, ConsentKind};
-use crate::store::Tx;
 use crate::tlog::Kind;
 
 /// One version of a person's consent.
@@ -50,10 +50,8 @@ impl Inner {
             Some(v) => consents::get(&mut tx, id, v).await?,
         };
         let found = found.ok_or(Error::NotFound("consent of this cameo"))?;
-        let person = self
-            .known_person(&mut tx, &cameo.subject)
-            .await?
-            .ok_or(Error::NotFound("cameo"))?;
+        let person =
+            self.known_person(&mut tx, &cameo.subject).await?.ok_or(Error::NotFound("cameo"))?;
         self.open_consent(&person, found)
     }
 
@@ -103,49 +101,49 @@ impl Inner {
     ) -> Result<Version> {
         let now = self.clock().now();
         run_tx!(self.db(), "consent.append", |tx| {
-                let mut ledger = self.ledger(tx).await?;
-                let cameo = active(tx, id).await?;
-                let person = self.person(tx, &cameo.subject).await?;
-                let latest = consents::latest(tx, id).await?;
-                let current = latest.as_ref().map_or(0, |c| c.version);
-                if expected.is_some_and(|e| e != current) {
-                    return Err(Error::ConsentChanged { current });
-                }
-                let standing = latest.is_some_and(|c| c.kind != ConsentKind::Withdrawn);
-                let (kind, event) = match (permissions, standing) {
-                    (None, _) => (ConsentKind::Withdrawn, Kind::ConsentWithdrawn),
-                    (Some(_), false) => (ConsentKind::Given, Kind::ConsentGiven),
-                    (Some(_), true) => (ConsentKind::Changed, Kind::ConsentChanged),
-                };
-                let version = current + 1;
-                let sealed = permissions
-                    .map(|p| self.seal(&person, Sealed::Permissions, &place(id, version), p))
-                    .transpose()?;
-                let mut note = Note::new(event)
-                    .about(&person)
-                    .public("text_version", text_version)
-                    .commit("cameo", id.as_str())
-                    .commit("version", version.to_be_bytes());
-                if let Some(p) = permissions {
-                    let body = serde_json::to_vec(p)
-                        .map_err(|e| Error::Internal(format!("permissions: {e}")))?;
-                    note = note.commit("permissions", body);
-                }
-                let log_index = ledger.add(note)?;
-                let row = Consent {
-                    cameo: id.clone(),
-                    version,
-                    kind,
-                    permissions_sealed: sealed,
-                    text_version: text_version.to_owned(),
-                    at: now,
-                    log_index,
-                };
-                // The entry stands before what refers to it.
-                ledger.write(tx).await?;
-                consents::append(tx, &row).await?;
-                self.open_consent(&person, row)
-            })
+            let mut ledger = self.ledger(tx).await?;
+            let cameo = active(tx, id).await?;
+            let person = self.person(tx, &cameo.subject).await?;
+            let latest = consents::latest(tx, id).await?;
+            let current = latest.as_ref().map_or(0, |c| c.version);
+            if expected.is_some_and(|e| e != current) {
+                return Err(Error::ConsentChanged { current });
+            }
+            let standing = latest.is_some_and(|c| c.kind != ConsentKind::Withdrawn);
+            let (kind, event) = match (permissions, standing) {
+                (None, _) => (ConsentKind::Withdrawn, Kind::ConsentWithdrawn),
+                (Some(_), false) => (ConsentKind::Given, Kind::ConsentGiven),
+                (Some(_), true) => (ConsentKind::Changed, Kind::ConsentChanged),
+            };
+            let version = current + 1;
+            let sealed = permissions
+                .map(|p| self.seal(&person, Sealed::Permissions, &place(id, version), p))
+                .transpose()?;
+            let mut note = Note::new(event)
+                .about(&person)
+                .public("text_version", text_version)
+                .commit("cameo", id.as_str())
+                .commit("version", version.to_be_bytes());
+            if let Some(p) = permissions {
+                let body = serde_json::to_vec(p)
+                    .map_err(|e| Error::Internal(format!("permissions: {e}")))?;
+                note = note.commit("permissions", body);
+            }
+            let log_index = ledger.add(note)?;
+            let row = Consent {
+                cameo: id.clone(),
+                version,
+                kind,
+                permissions_sealed: sealed,
+                text_version: text_version.to_owned(),
+                at: now,
+                log_index,
+            };
+            // The entry stands before what refers to it.
+            ledger.write(tx).await?;
+            consents::append(tx, &row).await?;
+            self.open_consent(&person, row)
+        })
     }
 
     pub(super) fn open_consent(&self, person: &Person, row: Consent) -> Result<Version> {

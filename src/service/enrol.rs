@@ -6,8 +6,8 @@ use crate::domain::ids::{CameoId, SubjectId, VerificationId};
 use crate::domain::template::Template;
 use crate::env::Millis;
 use crate::identity::template::{decode, encode};
-use crate::store::cameos::{self, Enrolment, SealedTemplate};
 use crate::store::Tx;
+use crate::store::cameos::{self, Enrolment, SealedTemplate};
 
 impl Inner {
     /// Seals the template and makes it the current one. Earlier ones are deleted: they have no

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod bench;
 pub mod consent;
 mod enrol;
 mod error;

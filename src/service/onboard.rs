@@ -5,12 +5,12 @@ use futures::{Stream, StreamExt};
 use super::once::{Answer, Call};
 use super::progress::Stage;
 use super::{Error, Inner, Result};
-use crate::run_tx;
 use crate::crypto::hash::sha256;
 use crate::domain::challenge::Challenge;
 use crate::domain::ids::{ApiKeyId, SubjectId, VerificationId};
 use crate::domain::verification::{Event, State};
 use crate::env::{Millis, random};
+use crate::run_tx;
 use crate::store::captures_seen::{self, Seen};
 use crate::store::verifications::{self, NewCapture, NewVerification, Retry, Verification};
 use crate::store::{Tx, failures};
@@ -79,14 +79,14 @@ impl Inner {
             created: now,
         };
         run_tx!(self.db(), "onboard.start", |tx| {
-                self.refuse_locked(tx, &new.subject, now).await?;
-                verifications::insert(tx, &new).await?;
-                let verification = get(tx, &new.id).await?;
-                let started = Started { verification, client_token: token.clone() };
-                let answer = answer(&started);
-                self.finish_once(tx, call, &answer).await?;
-                Ok(answer)
-            })
+            self.refuse_locked(tx, &new.subject, now).await?;
+            verifications::insert(tx, &new).await?;
+            let verification = get(tx, &new.id).await?;
+            let started = Started { verification, client_token: token.clone() };
+            let answer = answer(&started);
+            self.finish_once(tx, call, &answer).await?;
+            Ok(answer)
+        })
     }
 
     /// A verification, for the app that may see all of them.
@@ -165,8 +165,7 @@ impl Inner {
         }
         let path = incoming.flush().await?.to_owned();
         if !first_time {
-            let same =
-                verification.capture.as_ref().is_some_and(|c| c.sha256 == incoming.sha256());
+            let same = verification.capture.as_ref().is_some_and(|c| c.sha256 == incoming.sha256());
             return if same {
                 self.verification(id).await
             } else {
@@ -201,22 +200,22 @@ impl Inner {
         let id = &verification.id;
         let now = self.clock().now();
         let queued = run_tx!(self.db(), "onboard.capture", |tx| {
-                match captures_seen::see(tx, &stored.sha256, id, now).await? {
-                    Seen::First => {}
-                    Seen::Before { .. } => return Err(Error::CaptureReplayed),
-                }
-                let capture =
-                    NewCapture { file: &stored.name, sha256: &stored.sha256, bytes: stored.bytes };
-                let attempt = verification.attempt;
-                if !verifications::attach_capture(tx, id, attempt, &capture, now).await? {
-                    let current = get(tx, id).await?;
-                    return Err(match current.state {
-                        State::Pending => Error::ChallengeExpired,
-                        other => Error::WrongState(other),
-                    });
-                }
-                get(tx, id).await
-            })?;
+            match captures_seen::see(tx, &stored.sha256, id, now).await? {
+                Seen::First => {}
+                Seen::Before { .. } => return Err(Error::CaptureReplayed),
+            }
+            let capture =
+                NewCapture { file: &stored.name, sha256: &stored.sha256, bytes: stored.bytes };
+            let attempt = verification.attempt;
+            if !verifications::attach_capture(tx, id, attempt, &capture, now).await? {
+                let current = get(tx, id).await?;
+                return Err(match current.state {
+                    State::Pending => Error::ChallengeExpired,
+                    other => Error::WrongState(other),
+                });
+            }
+            get(tx, id).await
+        })?;
         self.progress.set(id, Stage::Queued);
         self.work.notify_one();
         metrics::counter!("cameo_captures_received_total").increment(1);
@@ -244,16 +243,16 @@ impl Inner {
         };
         let id = &verification.id;
         run_tx!(self.db(), "onboard.retry", |tx| {
-                self.refuse_locked(tx, &verification.subject, now).await?;
-                if !verifications::retry(tx, id, verification.attempt, &retry).await? {
-                    return Err(Error::WrongState(get(tx, id).await?.state));
-                }
-                let verification = get(tx, id).await?;
-                let started = Started { verification, client_token: token.clone() };
-                let answer = answer(&started);
-                self.finish_once(tx, call, &answer).await?;
-                Ok(answer)
-            })
+            self.refuse_locked(tx, &verification.subject, now).await?;
+            if !verifications::retry(tx, id, verification.attempt, &retry).await? {
+                return Err(Error::WrongState(get(tx, id).await?.state));
+            }
+            let verification = get(tx, id).await?;
+            let started = Started { verification, client_token: token.clone() };
+            let answer = answer(&started);
+            self.finish_once(tx, call, &answer).await?;
+            Ok(answer)
+        })
     }
 
     /// Lets a pending verification expire whose time is up. The sweep does the same for all, in its

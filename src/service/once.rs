@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Error, Inner, Result};
-use crate::run_tx;
 use crate::crypto::seal::{self, Aad};
 use crate::domain::ids::ApiKeyId;
 use crate::env::random;
+use crate::run_tx;
 use crate::store::{Tx, idempotency};
 
 /// An answer as it goes over the wire.
@@ -74,18 +74,18 @@ impl Inner {
         };
         let now = self.clock().now();
         let begun = run_tx!(self.db(), "idempotency.begin", |tx| {
-                idempotency::begin(tx, &call.row(), now, now.plus(LEASE)).await
-            })?;
+            idempotency::begin(tx, &call.row(), now, now.plus(LEASE)).await
+        })?;
         match begun {
             idempotency::Begun::Run => Ok(Begun::Run(call)),
             idempotency::Begun::InFlight => Err(Error::IdempotencyInFlight),
             idempotency::Begun::Mismatch => Err(Error::IdempotencyMismatch),
             idempotency::Begun::Done(kept) => {
                 let body = seal::open(&self.answer_key(), &call.aad(), &kept.body)?;
-                let content_type = TYPES
-                    .into_iter()
-                    .find(|t| *t == kept.content_type)
-                    .ok_or_else(|| Error::Internal("an answer of an unknown type is kept".into()))?;
+                let content_type =
+                    TYPES.into_iter().find(|t| *t == kept.content_type).ok_or_else(|| {
+                        Error::Internal("an answer of an unknown type is kept".into())
+                    })?;
                 Ok(Begun::Done(Answer { status: kept.status, content_type, body: body.to_vec() }))
             }
         }
@@ -93,7 +93,9 @@ impl Inner {
 
     /// Gives a call up that had no effect, so that it can be made again.
     pub async fn abandon_once(&self, call: &Call) {
-        let done = run_tx!(self.db(), "idempotency.abandon", |tx| idempotency::abandon(tx, &call.row()).await);
+        let done =
+            run_tx!(self.db(), "idempotency.abandon", |tx| idempotency::abandon(tx, &call.row())
+                .await);
         if let Err(e) = done {
             tracing::warn!(error = %e, "an abandoned call blocks its key until its lease ends");
         }

@@ -7,11 +7,11 @@ use super::progress::Stage;
 use super::subject::Sealed;
 use super::verify::evidence_place;
 use super::{Error, Inner, Result};
-use crate::run_tx;
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::template::Template;
 use crate::domain::verification::State;
+use crate::run_tx;
 use crate::store::verifications::{self, Review, Verification};
 use crate::store::{attempts, failures};
 use crate::tlog::Kind;
@@ -61,30 +61,30 @@ impl Inner {
     /// [`Error::NotFound`] where there is none or it is not in review.
     pub async fn inspect_case(&self, caller: &Caller, id: &VerificationId) -> Result<Case> {
         run_tx!(self.db(), "review.inspect", |tx| {
-                let mut ledger = self.ledger(tx).await?;
-                let verification = onboard::get(tx, id).await?;
-                if verification.state != State::Review {
-                    return Err(Error::NotFound("case in review"));
-                }
-                let person = self
-                    .known_person(tx, &verification.subject)
-                    .await?
-                    .ok_or(Error::NotFound("case in review"))?;
-                let place = evidence_place(id, verification.attempt);
-                let evidence = match attempts::evidence(tx, id, verification.attempt).await? {
-                    None => None,
-                    Some(sealed) => Some(person.open(Sealed::Evidence, &place, &sealed)?),
-                };
-                ledger.add(
-                    Note::new(Kind::Review)
-                        .about(&person)
-                        .public("action", "inspect")
-                        .public("reviewer", caller.key.as_str())
-                        .commit("verification", id.as_str()),
-                )?;
-                ledger.write(tx).await?;
-                Ok(Case { verification, evidence })
-            })
+            let mut ledger = self.ledger(tx).await?;
+            let verification = onboard::get(tx, id).await?;
+            if verification.state != State::Review {
+                return Err(Error::NotFound("case in review"));
+            }
+            let person = self
+                .known_person(tx, &verification.subject)
+                .await?
+                .ok_or(Error::NotFound("case in review"))?;
+            let place = evidence_place(id, verification.attempt);
+            let evidence = match attempts::evidence(tx, id, verification.attempt).await? {
+                None => None,
+                Some(sealed) => Some(person.open(Sealed::Evidence, &place, &sealed)?),
+            };
+            ledger.add(
+                Note::new(Kind::Review)
+                    .about(&person)
+                    .public("action", "inspect")
+                    .public("reviewer", caller.key.as_str())
+                    .commit("verification", id.as_str()),
+            )?;
+            ledger.write(tx).await?;
+            Ok(Case { verification, evidence })
+        })
     }
 
     /// Settles a case. An approval enrols the identity that was measured.
@@ -107,53 +107,52 @@ impl Inner {
         }
         let now = self.clock().now();
         let decided = run_tx!(self.db(), "review.decide", |tx| {
-                let mut ledger = self.ledger(tx).await?;
-                let v = onboard::get(tx, id).await?;
-                if v.state != State::Review {
-                    return Err(Error::WrongState(v.state));
-                }
-                let person = self.person(tx, &v.subject).await?;
-                let (to, cameo) = match decision {
-                    Decision::Reject => (State::Rejected, None),
-                    Decision::Approve => {
-                        let place = evidence_place(id, v.attempt);
-                        let sealed = attempts::candidate(tx, id, v.attempt).await?.ok_or(
-                            Error::Invalid {
-                                field: "decision",
-                                reason: "nothing could be enrolled from this capture: reject it, so that \
+            let mut ledger = self.ledger(tx).await?;
+            let v = onboard::get(tx, id).await?;
+            if v.state != State::Review {
+                return Err(Error::WrongState(v.state));
+            }
+            let person = self.person(tx, &v.subject).await?;
+            let (to, cameo) = match decision {
+                Decision::Reject => (State::Rejected, None),
+                Decision::Approve => {
+                    let place = evidence_place(id, v.attempt);
+                    let sealed =
+                        attempts::candidate(tx, id, v.attempt).await?.ok_or(Error::Invalid {
+                            field: "decision",
+                            reason:
+                                "nothing could be enrolled from this capture: reject it, so that \
                                          the person can try again"
                                     .into(),
-                            },
-                        )?;
-                        let template: Template = person.open(Sealed::Template, &place, &sealed)?;
-                        let cameo: CameoId =
-                            self.enrol(tx, &person, &v.subject, id, &template, now).await?;
-                        (State::Verified, Some(cameo))
-                    }
-                };
-                let review =
-                    Review { by: caller.key.clone(), at: now, reason: reason.to_owned() };
-                let attempt = v.attempt;
-                if !verifications::review(tx, id, attempt, to, &review, cameo.as_ref()).await? {
-                    return Err(Error::WrongState(onboard::get(tx, id).await?.state));
+                        })?;
+                    let template: Template = person.open(Sealed::Template, &place, &sealed)?;
+                    let cameo: CameoId =
+                        self.enrol(tx, &person, &v.subject, id, &template, now).await?;
+                    (State::Verified, Some(cameo))
                 }
-                if to == State::Verified {
-                    failures::clear(tx, &v.subject).await?;
-                }
-                let mut note = Note::new(Kind::Review)
-                    .about(&person)
-                    .public("action", "decide")
-                    .public("outcome", to.name())
-                    .public("reviewer", caller.key.as_str())
-                    .commit("verification", id.as_str())
-                    .commit("reason", reason);
-                if let Some(cameo) = &cameo {
-                    note = note.commit("cameo", cameo.as_str());
-                }
-                ledger.add(note)?;
-                ledger.write(tx).await?;
-                onboard::get(tx, id).await
-            })?;
+            };
+            let review = Review { by: caller.key.clone(), at: now, reason: reason.to_owned() };
+            let attempt = v.attempt;
+            if !verifications::review(tx, id, attempt, to, &review, cameo.as_ref()).await? {
+                return Err(Error::WrongState(onboard::get(tx, id).await?.state));
+            }
+            if to == State::Verified {
+                failures::clear(tx, &v.subject).await?;
+            }
+            let mut note = Note::new(Kind::Review)
+                .about(&person)
+                .public("action", "decide")
+                .public("outcome", to.name())
+                .public("reviewer", caller.key.as_str())
+                .commit("verification", id.as_str())
+                .commit("reason", reason);
+            if let Some(cameo) = &cameo {
+                note = note.commit("cameo", cameo.as_str());
+            }
+            ledger.add(note)?;
+            ledger.write(tx).await?;
+            onboard::get(tx, id).await
+        })?;
         self.progress.set(id, Stage::Settled);
         metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
         Ok(decided)

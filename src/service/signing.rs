@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::ledger::Note;
 use super::{Error, Inner, Parts, Result};
-use crate::run_tx;
 use crate::crypto::keyring::{Keyring, Slot};
 use crate::crypto::{KeyId, KeySet, SigningKey};
 use crate::env::Millis;
+use crate::run_tx;
 use crate::store::{Tx, meta, signing_keys};
 use crate::tlog::{Kind, LogKey};
 
@@ -87,12 +87,12 @@ impl Inner {
     /// Makes a first key for tokens where there is none.
     pub(super) async fn ensure_signing_key(&self) -> Result<()> {
         run_tx!(self.db(), "signing.first", |tx| {
-                let ledger = self.ledger(tx).await?;
-                if signing_keys::list(tx).await?.is_empty() {
-                    self.add_key(tx, ledger, Duration::ZERO).await?;
-                }
-                Ok::<_, Error>(())
-            })?;
+            let ledger = self.ledger(tx).await?;
+            if signing_keys::list(tx).await?.is_empty() {
+                self.add_key(tx, ledger, Duration::ZERO).await?;
+            }
+            Ok::<_, Error>(())
+        })?;
         self.reload_keys().await
     }
 
@@ -103,9 +103,9 @@ impl Inner {
     /// Those of the store.
     pub async fn rotate_signing_key(&self) -> Result<(KeyId, Millis)> {
         let done = run_tx!(self.db(), "signing.rotate", |tx| {
-                let ledger = self.ledger(tx).await?;
-                self.add_key(tx, ledger, KEYS_MAX_AGE).await
-            })?;
+            let ledger = self.ledger(tx).await?;
+            self.add_key(tx, ledger, KEYS_MAX_AGE).await
+        })?;
         self.reload_keys().await?;
         Ok(done)
     }
@@ -158,7 +158,12 @@ fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
 /// A wrong master key must not go unnoticed until somebody's identity does not open.
 async fn check_master(parts: &Parts) -> Result<()> {
     let ours = parts.master.current().id().to_string();
-    let stored = run_tx!(&parts.db, "signing.master", |tx| meta::get_or_set(tx, MASTER_ID, ours.as_bytes()).await)?;
+    let stored = run_tx!(&parts.db, "signing.master", |tx| meta::get_or_set(
+        tx,
+        MASTER_ID,
+        ours.as_bytes()
+    )
+    .await)?;
     if stored == ours.as_bytes() {
         Ok(())
     } else {
@@ -172,7 +177,8 @@ async fn log_key(parts: &Parts) -> Result<SigningKey> {
     let fresh = SigningKey::generate(&*parts.entropy)?;
     let mut value = fresh.id().0.to_vec();
     value.extend(fresh.wrap(&parts.master, CHECKPOINT, &*parts.entropy)?);
-    let stored = run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, LOG_KEY, &value).await)?;
+    let stored =
+        run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, LOG_KEY, &value).await)?;
     let broken = || Error::Internal("the log's key is broken".into());
     let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
     Ok(SigningKey::unwrap(&parts.master, wrapped, CHECKPOINT, KeyId(*id))?)

@@ -47,7 +47,11 @@ impl Inner {
         let fresh = subjects::Subject {
             subject: id.clone(),
             subject_ref: reference,
-            wrapped_key: key.wrap(&self.parts.master, owner(&hex::encode(reference)), self.entropy())?,
+            wrapped_key: key.wrap(
+                &self.parts.master,
+                owner(&hex::encode(reference)),
+                self.entropy(),
+            )?,
             key_version: KEY_VERSION,
             created: self.clock().now(),
         };
@@ -62,8 +66,11 @@ impl Inner {
 
     fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
         let reference = stored.subject_ref;
-        let key =
-            SubjectKey::unwrap(&self.parts.master, &stored.wrapped_key, owner(&hex::encode(reference)))?;
+        let key = SubjectKey::unwrap(
+            &self.parts.master,
+            &stored.wrapped_key,
+            owner(&hex::encode(reference)),
+        )?;
         Ok(Person { reference, key })
     }
 

@@ -18,7 +18,6 @@ use super::measure::{self, Measured, Measurer};
 use super::progress::Stage;
 use super::subject::Sealed;
 use super::{Error, Inner, Result, Services, once};
-use crate::run_tx;
 use crate::domain::challenge::Challenge;
 use crate::domain::evidence::MediaFacts;
 use crate::domain::ids::VerificationId;
@@ -27,6 +26,7 @@ use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
 use crate::media;
+use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
 use crate::store::{captures_seen, failures, idempotency};
 use crate::tlog::Kind;
@@ -114,7 +114,10 @@ impl Services {
         let now = self.clock().now();
         let until = now.plus(self.settings().lease);
         let instance = &self.settings().instance;
-        let claimed = run_tx!(self.db(), "verify.claim", |tx| verifications::claim(tx, instance, now, until).await)?;
+        let claimed = run_tx!(self.db(), "verify.claim", |tx| verifications::claim(
+            tx, instance, now, until
+        )
+        .await)?;
         if claimed.is_some() {
             // There may be more: wake the next worker.
             self.work.notify_one();
@@ -201,67 +204,67 @@ impl Services {
         let state = judged.state();
         let keep = !self.settings().keep_capture.is_zero();
         let lost = run_tx!(self.db(), "verify.settle", |tx| {
-                let mut ledger = self.ledger(tx).await?;
-                let person = self.person(tx, &v.subject).await?;
-                let place = evidence_place(&v.id, v.attempt);
-                let (mut evidence, mut candidate, mut cameo) = (None, None, None);
-                if let Judged::Verdict(measured, _, verdict) = &judged {
-                    if self.settings().keep_evidence || verdict.decision == Decision::Review {
-                        let sealed =
-                            self.seal(&person, Sealed::Evidence, &place, &measured.evidence)?;
-                        evidence = Some(sealed);
-                    }
-                    match (verdict.decision, &measured.template) {
-                        (Decision::Verified, Some(t)) => {
-                            let id = self.enrol(tx, &person, &v.subject, &v.id, t, now).await?;
-                            cameo = Some(id);
-                        }
-                        (Decision::Review, Some(t)) => {
-                            candidate = Some(self.seal(&person, Sealed::Template, &place, t)?);
-                        }
-                        _ => {}
-                    }
+            let mut ledger = self.ledger(tx).await?;
+            let person = self.person(tx, &v.subject).await?;
+            let place = evidence_place(&v.id, v.attempt);
+            let (mut evidence, mut candidate, mut cameo) = (None, None, None);
+            if let Judged::Verdict(measured, _, verdict) = &judged {
+                if self.settings().keep_evidence || verdict.decision == Decision::Review {
+                    let sealed =
+                        self.seal(&person, Sealed::Evidence, &place, &measured.evidence)?;
+                    evidence = Some(sealed);
                 }
-                let timings = judged.timings();
-                let quality = judged.quality();
-                let settlement = Settlement {
-                    state,
-                    verdict: judged.verdict(),
-                    quality: quality.as_ref(),
-                    timings: timings.as_ref(),
-                    cameo: cameo.as_ref(),
-                    failure: judged.failure(),
-                    evidence_sealed: evidence.as_deref(),
-                    candidate_sealed: candidate.as_deref(),
-                    keep_capture: keep,
-                    at: now,
-                };
-                if !verifications::settle(tx, &job, &settlement).await? {
-                    // Somebody else has the job by now: nothing of this may stay.
-                    return Err(Error::WrongState(State::Processing));
-                }
-                match state {
-                    State::Rejected => self.count_failure(tx, v, now).await?,
-                    // A file that can't be decoded was tried at our expense.
-                    State::Failed if judged.failure() != Some(GAVE_UP) => {
-                        self.count_failure(tx, v, now).await?;
+                match (verdict.decision, &measured.template) {
+                    (Decision::Verified, Some(t)) => {
+                        let id = self.enrol(tx, &person, &v.subject, &v.id, t, now).await?;
+                        cameo = Some(id);
                     }
-                    State::Verified => failures::clear(tx, &v.subject).await?,
+                    (Decision::Review, Some(t)) => {
+                        candidate = Some(self.seal(&person, Sealed::Template, &place, t)?);
+                    }
                     _ => {}
                 }
-                let mut note = Note::new(Kind::Verdict)
-                    .about(&person)
-                    .public("outcome", state.name())
-                    .commit("verification", v.id.as_str());
-                if let Some(verdict) = judged.verdict() {
-                    note = note.public("policy", verdict.policy.as_str());
+            }
+            let timings = judged.timings();
+            let quality = judged.quality();
+            let settlement = Settlement {
+                state,
+                verdict: judged.verdict(),
+                quality: quality.as_ref(),
+                timings: timings.as_ref(),
+                cameo: cameo.as_ref(),
+                failure: judged.failure(),
+                evidence_sealed: evidence.as_deref(),
+                candidate_sealed: candidate.as_deref(),
+                keep_capture: keep,
+                at: now,
+            };
+            if !verifications::settle(tx, &job, &settlement).await? {
+                // Somebody else has the job by now: nothing of this may stay.
+                return Err(Error::WrongState(State::Processing));
+            }
+            match state {
+                State::Rejected => self.count_failure(tx, v, now).await?,
+                // A file that can't be decoded was tried at our expense.
+                State::Failed if judged.failure() != Some(GAVE_UP) => {
+                    self.count_failure(tx, v, now).await?;
                 }
-                if let Some(cameo) = &cameo {
-                    note = note.commit("cameo", cameo.as_str());
-                }
-                ledger.add(note)?;
-                ledger.write(tx).await
-            });
+                State::Verified => failures::clear(tx, &v.subject).await?,
+                _ => {}
+            }
+            let mut note = Note::new(Kind::Verdict)
+                .about(&person)
+                .public("outcome", state.name())
+                .commit("verification", v.id.as_str());
+            if let Some(verdict) = judged.verdict() {
+                note = note.public("policy", verdict.policy.as_str());
+            }
+            if let Some(cameo) = &cameo {
+                note = note.commit("cameo", cameo.as_str());
+            }
+            ledger.add(note)?;
+            ledger.write(tx).await
+        });
         match lost {
             Err(Error::WrongState(_)) => {
                 tracing::warn!(verification = %v.id, "another worker settled this first");
@@ -283,7 +286,9 @@ impl Services {
             tokio::time::sleep(lease / 3).await;
             let until = self.clock().now().plus(lease);
             let job = Job { id: &id, attempt, worker: &self.settings().instance };
-            let renewed = run_tx!(self.db(), "verify.renew", |tx| verifications::renew(tx, &job, until).await);
+            let renewed =
+                run_tx!(self.db(), "verify.renew", |tx| verifications::renew(tx, &job, until)
+                    .await);
             match renewed {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -294,7 +299,8 @@ impl Services {
 
     async fn release(&self, v: &Verification) {
         let job = Job { id: &v.id, attempt: v.attempt, worker: &self.settings().instance };
-        let released = run_tx!(self.db(), "verify.release", |tx| verifications::release(tx, &job).await);
+        let released =
+            run_tx!(self.db(), "verify.release", |tx| verifications::release(tx, &job).await);
         match released {
             Ok(_) => tracing::info!(verification = %v.id, "given back to the queue"),
             Err(e) => tracing::warn!(error = %e, "a capture was not given back; its lease lapses"),
@@ -374,7 +380,9 @@ impl Inner {
     pub(super) async fn recover(&self) -> Result<()> {
         self.ensure_signing_key().await?;
         let instance = &self.settings().instance;
-        let released = run_tx!(self.db(), "verify.recover", |tx| verifications::release_all(tx, instance).await)?;
+        let released =
+            run_tx!(self.db(), "verify.recover", |tx| verifications::release_all(tx, instance)
+                .await)?;
         let known = self.known_captures().await?;
         let swept = self
             .spool
@@ -408,26 +416,26 @@ impl Inner {
         let old = verifications::kept_captures(&mut self.db().read().await?, before, BATCH).await?;
         for (id, name) in old {
             let forgotten = run_tx!(self.db(), "sweep.capture", |tx| {
-                    verifications::forget_capture(tx, &id, &name).await
-                })?;
+                verifications::forget_capture(tx, &id, &name).await
+            })?;
             if forgotten {
                 self.spool.delete(&name);
             }
         }
         let settings = self.settings();
         run_tx!(self.db(), "sweep.rows", |tx| {
-                idempotency::expire(tx, now.minus(once::KEPT)).await?;
-                failures::prune(tx, now.minus(settings.lockout_window), now).await?;
-                captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
-            })?;
+            idempotency::expire(tx, now.minus(once::KEPT)).await?;
+            failures::prune(tx, now.minus(settings.lockout_window), now).await?;
+            captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
+        })?;
         Ok(())
     }
 
     pub(super) async fn expire_overdue(&self) -> Result<()> {
         let now = self.clock().now();
         let expired = run_tx!(self.db(), "sweep.expire", |tx| {
-                verifications::expire_overdue(tx, now, BATCH).await
-            })?;
+            verifications::expire_overdue(tx, now, BATCH).await
+        })?;
         for (id, _) in expired {
             self.progress.set(&id, Stage::Settled);
         }

@@ -178,9 +178,8 @@ pub(super) async fn withdraw_consent(
 }
 
 fn expected(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
-    let bad = || {
-        Problem::new(Type::InvalidRequest, "If-Match must be the ETag of a consent, like \"3\"")
-    };
+    let bad =
+        || Problem::new(Type::InvalidRequest, "If-Match must be the ETag of a consent, like \"3\"");
     if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == b"*") {
         return Ok(Some(0));
     }

@@ -40,8 +40,14 @@ impl Modify for Credentials {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let components = openapi.components.get_or_insert_with(Default::default);
         for (name, description) in [
-            ("api_key", "An API key: `Authorization: Bearer cameo_<role>_…`. Made with `cameo keys create`."),
-            ("client_token", "The client token of one verification: `Authorization: Bearer cameo_client_…`."),
+            (
+                "api_key",
+                "An API key: `Authorization: Bearer cameo_<role>_…`. Made with `cameo keys create`.",
+            ),
+            (
+                "client_token",
+                "The client token of one verification: `Authorization: Bearer cameo_client_…`.",
+            ),
         ] {
             let scheme = HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)

@@ -89,9 +89,10 @@ pub(super) async fn inspect(
 ) -> Result<Json<CaseView>, Problem> {
     let caller = key.of(Role::Reviewer)?;
     let case = state.services.inspect_case(&caller, &id).await?;
-    let evidence = case.evidence.map(serde_json::to_value).transpose().map_err(|e| {
-        crate::service::Error::Internal(format!("evidence that was parsed: {e}"))
-    })?;
+    let evidence =
+        case.evidence.map(serde_json::to_value).transpose().map_err(|e| {
+            crate::service::Error::Internal(format!("evidence that was parsed: {e}"))
+        })?;
     Ok(Json(CaseView { verification: view(&state, &case.verification), evidence }))
 }
 

@@ -274,7 +274,8 @@ pub(super) async fn events(
     Path(id): Path<VerificationId>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let found = bearer.verification(&state, &id).await?;
-    Ok(Sse::new(follow(state, found)).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(Sse::new(follow(state, found))
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
 /// How often the database is asked: another process may be the one that judges.
@@ -297,8 +298,7 @@ fn follow(state: State, first: Verification) -> impl Stream<Item = Result<Event,
     let opening = event("verification", &view(&state, &first));
     let over = first.state.is_settled();
     let until = tokio::time::Instant::now() + FOLLOW;
-    let start =
-        Following { state, last: first, stage: Stage::Waiting, held, seen, over, until };
+    let start = Following { state, last: first, stage: Stage::Waiting, held, seen, over, until };
     let rest = stream::unfold(start, |mut f| async move {
         while !f.over && tokio::time::Instant::now() < f.until {
             let _ = tokio::time::timeout(POLL, f.seen.changed()).await;

@@ -14,12 +14,32 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let sound = ["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "libopus"];
     let picture = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=1"];
     let with = |extra: &[&'static str]| [&picture[..], extra].concat();
-    let huge = ["-f", "lavfi", "-i", "color=size=8192x4096:rate=1:duration=1", "-f", "lavfi", "-i",
-        "sine=duration=1", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"];
+    let huge = [
+        "-f",
+        "lavfi",
+        "-i",
+        "color=size=8192x4096:rate=1:duration=1",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=duration=1",
+        "-c:v",
+        "libvpx",
+        "-deadline",
+        "realtime",
+        "-cpu-used",
+        "8",
+        "-c:a",
+        "libopus",
+    ];
     vec![
         ("empty", vec![], "capture-invalid"),
         ("text", b"hello, I am a video".repeat(20), "capture-unsupported"),
-        ("a page", b"<!doctype html><html><body>video</body></html>".to_vec(), "capture-unsupported"),
+        (
+            "a page",
+            b"<!doctype html><html><body>video</body></html>".to_vec(),
+            "capture-unsupported",
+        ),
         ("an archive", [b"PK\x03\x04".to_vec(), vec![0; 400]].concat(), "capture-unsupported"),
         ("zeros", vec![0; 100_000], "capture-unsupported"),
         ("a picture", ffmpeg(&with(&["-frames:v", "1"]), "a.png"), "capture-unsupported"),
@@ -28,8 +48,18 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("no sound", ffmpeg(&with(&["-c:v", "libvpx"]), "a.webm"), "capture-invalid"),
         ("another container", ffmpeg(&with(&["-c:v", "libx264"]), "a.avi"), "capture-unsupported"),
         ("a transport stream", ffmpeg(&with(&["-c:v", "libx264"]), "a.ts"), "capture-unsupported"),
-        ("another codec", ffmpeg(&[&picture[..], &["-f", "lavfi", "-i", "sine=duration=1", "-c:v",
-            "mjpeg", "-c:a", "libopus"]].concat(), "a.mkv"), "capture-unsupported"),
+        (
+            "another codec",
+            ffmpeg(
+                &[
+                    &picture[..],
+                    &["-f", "lavfi", "-i", "sine=duration=1", "-c:v", "mjpeg", "-c:a", "libopus"],
+                ]
+                .concat(),
+                "a.mkv",
+            ),
+            "capture-unsupported",
+        ),
         ("too many pixels", ffmpeg(&huge, "a.webm"), "capture-over-limit"),
         ("a head without a body", test_picture(1)[..200].to_vec(), "capture-invalid"),
     ]
@@ -141,7 +171,10 @@ async fn damaged_captures_fail_in_the_open_and_lock_out_those_who_insist() {
     let elsewhere = json!({ "subject": "person-1", "consent_text_version": "t" });
     assert_eq!(app.post("/v1/verifications", &app.app, &elsewhere).await.problem(), "locked-out");
     app.clock.advance(Duration::from_secs(1801));
-    assert_eq!(app.post("/v1/verifications", &app.app, &elsewhere).await.status, StatusCode::CREATED);
+    assert_eq!(
+        app.post("/v1/verifications", &app.app, &elsewhere).await.status,
+        StatusCode::CREATED
+    );
     app.log_holds().await;
 }
 
@@ -199,7 +232,8 @@ async fn malformed_requests_are_told_what_is_wrong() {
     ] {
         assert_eq!(app.get(path, &app.app).await.problem(), "not-found", "{path}");
     }
-    for path in ["/v1/audit/entries?from=-1", "/v1/audit/entries?limit=x", "/v1/audit/entries?x=1"] {
+    for path in ["/v1/audit/entries?from=-1", "/v1/audit/entries?limit=x", "/v1/audit/entries?x=1"]
+    {
         assert_eq!(app.get(path, &app.auditor).await.problem(), "invalid-request", "{path}");
     }
     assert_eq!(

@@ -78,7 +78,14 @@ fn agent() -> ureq::Agent {
 fn state(url: &str, id: &str, app: &str) -> Value {
     let bearer = format!("Bearer {app}");
     let path = format!("{url}/v1/verifications/{id}");
-    agent().get(&path).header("authorization", bearer).call().unwrap().body_mut().read_json().unwrap()
+    agent()
+        .get(&path)
+        .header("authorization", bearer)
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_json()
+        .unwrap()
 }
 
 #[test]
@@ -165,8 +172,7 @@ fn verdicts(url: &str, auditor: &str) -> usize {
         .read_json()
         .unwrap();
     let kind = |e: &Value| {
-        let bytes =
-            base64::prelude::BASE64_STANDARD.decode(e["entry"].as_str().unwrap()).unwrap();
+        let bytes = base64::prelude::BASE64_STANDARD.decode(e["entry"].as_str().unwrap()).unwrap();
         cameo::tlog::Entry::decode(&bytes).unwrap().kind
     };
     let entries = page["entries"].as_array().unwrap();

@@ -52,7 +52,10 @@ async fn a_challenge_is_issued_once_for_each_key() {
     assert_eq!(again.headers["idempotency-replayed"], "true");
     let other = json!({ "subject": "person-2", "consent_text_version": "test-1" });
     let reused = send(Some("k1"), other).await;
-    assert_eq!((reused.status.as_u16(), reused.problem().as_str()), (422, "idempotency-key-reused"));
+    assert_eq!(
+        (reused.status.as_u16(), reused.problem().as_str()),
+        (422, "idempotency-key-reused")
+    );
     assert_ne!(send(Some("k2"), start()).await.json()["id"], body["id"]);
 }
 
@@ -107,11 +110,17 @@ async fn a_challenge_expires_and_a_retry_brings_another() {
     app.clock.advance(Duration::from_secs(181));
     let late = app.upload(&id, &token, captures::test_picture(1)).await;
     assert_eq!((late.status.as_u16(), late.problem().as_str()), (409, "challenge-expired"));
-    assert_eq!(app.get(&format!("/v1/verifications/{id}"), &token).await.json()["state"], "expired");
+    assert_eq!(
+        app.get(&format!("/v1/verifications/{id}"), &token).await.json()["state"],
+        "expired"
+    );
     let retried = app.post(&path, &token, &json!({})).await;
     assert_eq!(retried.status, StatusCode::CREATED);
     let retried = retried.json();
-    assert_eq!((retried["attempt"].as_u64(), retried["state"].as_str()), (Some(2), Some("pending")));
+    assert_eq!(
+        (retried["attempt"].as_u64(), retried["state"].as_str()),
+        (Some(2), Some("pending"))
+    );
     assert_ne!(retried["challenge"], first["challenge"]);
     // The first attempt's token is good no more.
     let old = app.get(&format!("/v1/verifications/{id}"), &token).await;

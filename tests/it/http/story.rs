@@ -77,7 +77,10 @@ async fn from_a_selfie_to_a_token_that_the_log_knows() {
         "audience": "everyone", "block": ["rude"], "purposes": ["social"], "text_version": "t1"
     });
     let given = app.put(&consent, &app.app, &wish).await;
-    assert_eq!((given.json()["version"].as_u64(), &given.headers["etag"]), (Some(1), &"\"1\"".parse().unwrap()));
+    assert_eq!(
+        (given.json()["version"].as_u64(), &given.headers["etag"]),
+        (Some(1), &"\"1\"".parse().unwrap())
+    );
     let mut stale = app.request(Method::PUT, &consent, &app.app, Some(&wish));
     stale.headers_mut().insert("if-match", "\"7\"".parse().unwrap());
     let stale = app.call(stale).await;
@@ -86,7 +89,8 @@ async fn from_a_selfie_to_a_token_that_the_log_knows() {
     for (requester, purpose, rule) in
         [("rude", "social", "audience"), ("user-7", "advertising", "purpose")]
     {
-        let refused = app.post("/v1/resolve", &app.generator, &ask(&cameo, requester, purpose)).await;
+        let refused =
+            app.post("/v1/resolve", &app.generator, &ask(&cameo, requester, purpose)).await;
         assert_eq!(refused.json()["rule"], rule);
     }
 

@@ -90,10 +90,8 @@ impl TestApp {
             (None, true) => Path::new(root).join("onnx/installed"),
             (None, false) => dir.path().join("no-models"),
         };
-        let runtime = std::env::var_os("CAMEO_ORT_LIB").map_or_else(
-            || Path::new(root).join("onnx/runtime/libonnxruntime.so"),
-            PathBuf::from,
-        );
+        let runtime = std::env::var_os("CAMEO_ORT_LIB")
+            .map_or_else(|| Path::new(root).join("onnx/runtime/libonnxruntime.so"), PathBuf::from);
         let at = |name: &str| dir.path().join(name).display().to_string();
         let text = format!(
             "[database]\nurl = {:?}\n[secrets]\nmaster_key_file = {:?}\n\

@@ -41,8 +41,25 @@ pub(crate) fn test_picture(seconds: u32) -> Vec<u8> {
     let tone = format!("sine=frequency=440:duration={seconds}");
     ffmpeg(
         &[
-            "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &tone, "-c:v", "libvpx", "-b:v",
-            "300k", "-cpu-used", "8", "-deadline", "realtime", "-c:a", "libopus", "-shortest",
+            "-f",
+            "lavfi",
+            "-i",
+            &picture,
+            "-f",
+            "lavfi",
+            "-i",
+            &tone,
+            "-c:v",
+            "libvpx",
+            "-b:v",
+            "300k",
+            "-cpu-used",
+            "8",
+            "-deadline",
+            "realtime",
+            "-c:a",
+            "libopus",
+            "-shortest",
         ],
         "picture.webm",
     )
