@@ -143,7 +143,7 @@ impl Inner {
         let now = self.clock().now();
         let id = &verification.id;
         let first_time = verification.state == State::Pending;
-        if first_time && now >= verification.expires {
+        if verification.state == State::Expired || first_time && now >= verification.expires {
             return Err(Error::ChallengeExpired);
         }
         if !first_time && verification.capture.is_none() {

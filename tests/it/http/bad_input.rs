@@ -7,7 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 use serde_json::json;
 
 use crate::support::app::{Setup, TestApp};
-use crate::support::captures::{ffmpeg, test_picture};
+use crate::support::captures::{ffmpeg, test_picture, test_picture_of};
 
 /// Uploads that are refused at the door, with the problem they get.
 fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
@@ -156,7 +156,7 @@ async fn damaged_captures_fail_in_the_open_and_lock_out_those_who_insist() {
     // Five failed attempts within three minutes lock the person out, for half an hour.
     for n in 0.. {
         assert!(n < 6, "nobody was locked out");
-        let sent = app.upload(&id, &token, test_picture(3 + n)).await;
+        let sent = app.upload(&id, &token, test_picture_of(1, n)).await;
         assert_eq!(sent.status, StatusCode::ACCEPTED);
         app.settled(&id).await;
         let again = app.post(&format!("{path}/retry"), &token, &json!({})).await;

@@ -37,8 +37,13 @@ fn run(args: &[&str], out: &Path) {
 
 /// A test picture with a tone: a good file without a face.
 pub(crate) fn test_picture(seconds: u32) -> Vec<u8> {
+    test_picture_of(seconds, 0)
+}
+
+/// The same with another tone, so that it is another file.
+pub(crate) fn test_picture_of(seconds: u32, tone: u32) -> Vec<u8> {
     let picture = format!("testsrc=size=320x240:rate=10:duration={seconds}");
-    let tone = format!("sine=frequency=440:duration={seconds}");
+    let tone = format!("sine=frequency={}:duration={seconds}", 440 + tone);
     ffmpeg(
         &[
             "-f",
