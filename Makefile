@@ -56,7 +56,9 @@ lint: setup ## Formatting, clippy, shellcheck and cargo-deny (the last two where
 
 .PHONY: bench
 bench: models ## Run every benchmark and write docs/benchmarks.json (compiles a release build)
-	@$(ENV) cargo bench --bench cameo
+	@echo "make: preparing the Python peer, compiling a release build (ten minutes the first time)"
+	@python3 -m venv .cache/bench-venv && .cache/bench-venv/bin/pip install --quiet -r benches/peers/requirements.txt
+	@$(ENV) CAMEO_BENCH_PYTHON="$$PWD/.cache/bench-venv/bin/python" cargo bench --bench cameo
 
 .PHONY: clean
 clean: ## Remove what was built; models and data (onnx/, var/) stay

@@ -108,13 +108,18 @@ impl Default for Server {
 pub struct Database {
     /// `sqlite:PATH` or `postgres://…`. May hold a password, so it is not printed.
     pub url: SecretString,
+    /// A file that holds the URL, instead of `url`.
+    pub url_file: Option<PathBuf>,
     /// Connections held open at most.
     pub max_connections: u32,
 }
 
+/// The database unless the configuration says otherwise.
+pub const DEFAULT_DATABASE: &str = "sqlite:var/cameo.db";
+
 impl Default for Database {
     fn default() -> Self {
-        Self { url: "sqlite:var/cameo.db".to_owned().into(), max_connections: 8 }
+        Self { url: DEFAULT_DATABASE.to_owned().into(), url_file: None, max_connections: 8 }
     }
 }
 
@@ -370,6 +375,14 @@ impl Config {
                 _ => self.secrets.master_key_file = None,
             }
         }
+        if let Some(path) = self.database.url_file.take() {
+            if self.database.url.expose_secret() != DEFAULT_DATABASE {
+                return invalid("database.url and database.url_file are both set: keep one");
+            }
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path, source })?;
+            self.database.url = text.trim().to_owned().into();
+        }
         let url = &mut self.server.public_url;
         while url.ends_with('/') {
             url.pop();
@@ -436,13 +449,9 @@ fn entry_of<'a>(root: &'a mut toml::Table, path: &str) -> Option<&'a mut toml::T
 
 /// A variable's text as the TOML value it most likely means.
 fn scalar(text: &str) -> toml::Value {
-    if let Ok(b) = text.parse() {
-        toml::Value::Boolean(b)
-    } else if let Ok(i) = text.parse() {
-        toml::Value::Integer(i)
-    } else {
-        toml::Value::String(text.to_owned())
-    }
+    let boolean = text.parse().map(toml::Value::Boolean).ok();
+    let integer = || text.parse().map(toml::Value::Integer).ok();
+    boolean.or_else(integer).unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }
 
 /// The parser's message without the source line, which may hold a secret.
@@ -498,6 +507,17 @@ mod tests {
         // All digits, but still a text.
         let digits = "1".repeat(18);
         assert!(env(&[("CAMEO_SECRETS__MASTER_KEY", &digits)]).is_ok());
+    }
+
+    #[test]
+    fn the_database_url_may_stand_in_a_file() {
+        let f = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(f.path(), "postgres://u:hunter2@h/db\n").unwrap();
+        let path = f.path().display().to_string();
+        let c = env(&[("CAMEO_DATABASE__URL_FILE", &path)]).unwrap();
+        assert_eq!(c.database.url.expose_secret(), "postgres://u:hunter2@h/db");
+        let both = [("CAMEO_DATABASE__URL_FILE", &*path), ("CAMEO_DATABASE__URL", "sqlite:x")];
+        assert!(env(&both).is_err());
     }
 
     #[test]

@@ -28,8 +28,9 @@ pub fn master_key(secrets: &Secrets, embedded: bool, entropy: &dyn Entropy) -> R
     match std::fs::read_to_string(path) {
         Ok(text) => {
             let mode = std::fs::metadata(path)?.mode();
+            let others = mode & 0o077;
             ensure!(
-                mode & 0o077 == 0,
+                others == 0,
                 "the master key file {} can be read by others: run `chmod 600` on it",
                 path.display()
             );

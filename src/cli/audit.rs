@@ -30,7 +30,7 @@ pub struct Verify {
     /// A running service; without it, the database that the configuration names
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// A file with an auditor's API key; the variable CAMEO_API_KEY serves too
+    /// A file with an auditor's API key; the variable `CAMEO_API_KEY` serves too
     #[arg(long, value_name = "FILE", requires = "url")]
     key_file: Option<PathBuf>,
     /// The log's verifier key, got from the operator another way; without it the one that the
@@ -51,7 +51,8 @@ struct Page {
 #[derive(Deserialize)]
 struct Entry {
     index: u64,
-    entry: String,
+    #[serde(rename = "entry")]
+    bytes: String,
     leaf_hash: String,
 }
 
@@ -129,7 +130,7 @@ pub(super) fn online(client: &Client, key: Option<&str>) -> Result<Result<Report
             if e.index >= head.size {
                 return Ok(replay.finish());
             }
-            let entry = BASE64_STANDARD.decode(&e.entry).context("an entry")?;
+            let entry = BASE64_STANDARD.decode(&e.bytes).context("an entry")?;
             let mut leaf = [0; 32];
             hex::decode_to_slice(&e.leaf_hash, &mut leaf).context("a leaf hash")?;
             let row = Row { index: e.index, entry: &entry, leaf_hash: Hash(leaf) };

@@ -141,6 +141,7 @@ impl Demo {
     }
 
     /// The story, step by step. Blocks.
+    #[allow(clippy::too_many_lines)] // a story has one thread
     fn tell(&self, url: &str, dir: &Path, cast: &Cast) -> Result<Outcome> {
         let say = Narrator { quiet: self.json };
         let service = Client::new(url);

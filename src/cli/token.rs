@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -23,9 +25,9 @@ pub enum Token {
 /// Check a token's signature and claims.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The token: COSE_Sign1 bytes, or base64url text. `-` reads standard input
+    /// The token: `COSE_Sign1` bytes, or base64url text. `-` reads standard input
     file: PathBuf,
-    /// Where the issuer publishes its keys: its URL, or a file with the COSE_KeySet
+    /// Where the issuer publishes its keys: its URL, or a file with the `COSE_KeySet`
     #[arg(long, value_name = "URL|FILE")]
     keys: String,
     /// The issuer that must have signed it; the URL of `--keys` unless given
@@ -118,10 +120,9 @@ fn read(file: &PathBuf) -> Result<Vec<u8>> {
         let opened = opened.with_context(|| format!("can't read {}", file.display()))?;
         opened.take(limit).read_to_end(&mut bytes)?;
     }
-    use base64::Engine;
     let text = bytes.trim_ascii();
     if !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)) {
-        return base64::prelude::BASE64_URL_SAFE_NO_PAD
+        return BASE64_URL_SAFE_NO_PAD
             .decode(text)
             .context("the token is neither bytes nor base64url");
     }

@@ -4,7 +4,7 @@
 //! pending ──capture──> processing ──> verified
 //!    │  ^                  │     ├──> review ──reviewer──> verified | rejected
 //!    │  └──────retry───────┼─────┴──> rejected
-//!    └──time──> expired    └──> failed (our fault; retry is free)
+//!    └──time──> expired    └──> failed (the capture could not be judged; `failure` says why)
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub enum State {
     Review,
     /// The challenge ran out before a capture came.
     Expired,
-    /// The service could not judge the capture.
+    /// The capture could not be judged: it does not decode, or the service broke off.
     Failed,
 }
 
@@ -40,8 +40,6 @@ pub enum Event {
     Judged(Decision),
     /// The service could not judge it.
     JudgingFailed,
-    /// The upload turned out not to be a capture at all; the challenge stays open.
-    CaptureRefused,
     /// The challenge's time is up.
     TimeUp,
     /// A new challenge was issued for another attempt.
@@ -104,8 +102,7 @@ impl State {
             }
             (Self::Processing, E::Judged(Decision::Review)) => Self::Review,
             (Self::Processing, E::JudgingFailed) => Self::Failed,
-            (Self::Processing, E::CaptureRefused)
-            | (Self::Rejected | Self::Expired | Self::Failed, E::Retried) => Self::Pending,
+            (Self::Rejected | Self::Expired | Self::Failed, E::Retried) => Self::Pending,
             _ => return Err(WrongState(self)),
         })
     }
@@ -130,7 +127,6 @@ mod tests {
             Event::Judged(Decision::Rejected),
             Event::Judged(Decision::Review),
             Event::JudgingFailed,
-            Event::CaptureRefused,
             Event::TimeUp,
             Event::Retried,
             Event::Approved,

@@ -272,22 +272,16 @@ pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 /// `docs/problems.md`.
 pub fn catalogue() -> String {
-    let mut out = String::from(
+    let head =
         "# Problem types\n\n\
          Every error answer is `application/problem+json` (RFC 9457). `type` is stable; branch on it \
          and not on the words.\n\nThis page is made from `src/http/problem.rs` by `make docs`.\n\n\
-         | type | status | what happened | what to do |\n| --- | --- | --- | --- |\n",
-    );
-    for t in Type::ALL {
-        out.push_str(&format!(
-            "| `{}` | {} | {} | {} |\n",
-            t.uri(),
-            t.status().as_u16(),
-            t.title(),
-            t.fix()
-        ));
-    }
-    out
+         | type | status | what happened | what to do |\n| --- | --- | --- | --- |\n";
+    let rows = Type::ALL.iter().map(|t| {
+        let (uri, status) = (t.uri(), t.status().as_u16());
+        format!("| `{uri}` | {status} | {} | {} |\n", t.title(), t.fix())
+    });
+    std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
 #[cfg(test)]

@@ -105,7 +105,8 @@ mod tests {
         let power = [0.0, 0.0, 1.0, 0.5, 1.0, 0.0001, 0.0];
         assert_eq!(loud_part(&power, 0..7), 2..5);
         assert_eq!(loud_part(&power, 5..99), 5..6);
-        assert_eq!(loud_part(&power, 9..3), 3..3);
+        let (start, end) = (9, 3);
+        assert_eq!(loud_part(&power, start..end), 3..3);
         assert_eq!(loud_part(&[], 0..3), 0..0);
     }
 

@@ -52,7 +52,7 @@ impl Inner {
         let found = found.ok_or(Error::NotFound("consent of this cameo"))?;
         let person =
             self.known_person(&mut tx, &cameo.subject).await?.ok_or(Error::NotFound("cameo"))?;
-        self.open_consent(&person, found)
+        open_consent(&person, found)
     }
 
     /// Gives or changes consent. `expected` is the version that the caller has seen (0: none), so
@@ -142,27 +142,28 @@ impl Inner {
             // The entry stands before what refers to it.
             ledger.write(tx).await?;
             consents::append(tx, &row).await?;
-            self.open_consent(&person, row)
+            open_consent(&person, row)
         })
     }
+}
 
-    pub(super) fn open_consent(&self, person: &Person, row: Consent) -> Result<Version> {
-        let permissions = match &row.permissions_sealed {
-            None => None,
-            Some(sealed) => {
-                let place = place(&row.cameo, row.version);
-                Some(person.open(Sealed::Permissions, &place, sealed)?)
-            }
-        };
-        Ok(Version {
-            version: row.version,
-            kind: row.kind,
-            permissions,
-            text_version: row.text_version,
-            at: row.at,
-            log_index: row.log_index,
-        })
-    }
+/// Opens a version's permissions.
+pub(super) fn open_consent(person: &Person, row: Consent) -> Result<Version> {
+    let permissions = match &row.permissions_sealed {
+        None => None,
+        Some(sealed) => {
+            let place = place(&row.cameo, row.version);
+            Some(person.open(Sealed::Permissions, &place, sealed)?)
+        }
+    };
+    Ok(Version {
+        version: row.version,
+        kind: row.kind,
+        permissions,
+        text_version: row.text_version,
+        at: row.at,
+        log_index: row.log_index,
+    })
 }
 
 /// The cameo, as long as it is not deleted: a deleted one is as if it never was.

@@ -37,13 +37,13 @@ impl Inner {
         cameos::delete_older(tx, &cameo, version).await?;
         Ok(cameo)
     }
+}
 
-    /// Opens a template.
-    pub(super) fn template(&self, person: &Person, stored: &SealedTemplate) -> Result<Template> {
-        let place = place(&stored.cameo, &stored.verification);
-        let plain = person.open_bytes(Sealed::Template, &place, &stored.sealed)?;
-        decode(&plain).map_err(|e| Error::Internal(format!("a stored template: {e}")))
-    }
+/// Opens a template.
+pub(super) fn open_template(person: &Person, stored: &SealedTemplate) -> Result<Template> {
+    let place = place(&stored.cameo, &stored.verification);
+    let plain = person.open_bytes(Sealed::Template, &place, &stored.sealed)?;
+    decode(&plain).map_err(|e| Error::Internal(format!("a stored template: {e}")))
 }
 
 fn place(cameo: &CameoId, verification: &VerificationId) -> String {

@@ -42,7 +42,7 @@ pub const MAX_KEY: usize = 255;
 /// How long answers are kept.
 pub const KEPT: Duration = Duration::from_hours(24);
 /// After this time a call that never ended may be carried out by another.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 /// The media types that answers have.
 const TYPES: [&str; 3] = ["application/json", "application/cwt", "application/problem+json"];
 

@@ -1,7 +1,8 @@
 //! Resolving: a generator asks for a cameo, and gets a conditioning token where consent allows it.
 
 use super::access::Caller;
-use super::consent::active;
+use super::consent::{active, open_consent};
+use super::enrol::open_template;
 use super::ledger::Note;
 use super::once::{Answer, Call};
 use super::subject::Sealed;
@@ -45,7 +46,7 @@ pub enum Resolved {
 pub struct Grant {
     /// The record of the use.
     pub use_id: UseId,
-    /// The token: a COSE_Sign1 with a CWT in it.
+    /// The token: a `COSE_Sign1` with a CWT in it.
     pub token: zeroize::Zeroizing<Vec<u8>>,
     /// When it expires.
     pub expires: Millis,
@@ -62,6 +63,7 @@ impl Inner {
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown cameo; [`Error::Unavailable`] without a signing key.
+    #[allow(clippy::too_many_lines)] // one transaction, told in order
     pub async fn resolve(
         &self,
         generator: &Caller,
@@ -76,7 +78,7 @@ impl Inner {
             let person =
                 self.known_person(tx, &cameo.subject).await?.ok_or(Error::NotFound("cameo"))?;
             let consent = match consents::latest(tx, &cameo.id).await? {
-                Some(row) => Some(self.open_consent(&person, row)?),
+                Some(row) => Some(open_consent(&person, row)?),
                 None => None,
             };
             let permissions = consent.as_ref().and_then(|c| c.permissions.as_ref());
@@ -109,7 +111,7 @@ impl Inner {
                 Outcome::Allow { voice } => {
                     let stored =
                         cameos::template(tx, &cameo.id).await?.ok_or(Error::NotFound("cameo"))?;
-                    let template = self.template(&person, &stored)?;
+                    let template = open_template(&person, &stored)?;
                     let signer = self.signing.signer(now)?;
                     let version = consent_version.unwrap_or(0);
                     let claims = Claims {

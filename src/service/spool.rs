@@ -54,7 +54,7 @@ impl Spool {
         self.dir.join(name)
     }
 
-    pub(super) async fn receive(&self, max: u64, entropy: &dyn Entropy) -> Result<Incoming<'_>> {
+    pub(super) fn receive(&self, max: u64, entropy: &dyn Entropy) -> Result<Incoming<'_>> {
         let path = self.dir.join(format!("{PART}{}", hex::encode(random::<12>(entropy))));
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = tokio::fs::File::from_std(file.map_err(|e| broken(&e))?);

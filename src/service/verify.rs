@@ -41,6 +41,7 @@ enum Judged {
 
 /// How long the stages of judging took, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[allow(clippy::struct_field_names)] // the unit belongs to the name in JSON
 struct Timings {
     /// Processor time of the decoder.
     decode_cpu_ms: u64,

@@ -38,11 +38,6 @@ sql! {
             claimed_until_ms = NULL,
             capture_file = CASE WHEN $11 = 1 THEN capture_file ELSE NULL END
         WHERE id = $1 AND attempt = $2 AND claimed_by = $3 AND state = 'processing'";
-    const REFUSE: &str = "UPDATE verifications SET state = 'pending', failure = $4,
-            updated_ms = $5, claimed_by = NULL, claimed_until_ms = NULL, tries = 0,
-            capture_file = NULL, capture_sha256 = NULL, capture_bytes = NULL,
-            capture_received_ms = NULL
-        WHERE id = $1 AND attempt = $2 AND claimed_by = $3 AND state = 'processing'";
 }
 
 /// A job: one attempt in the hands of one worker.
@@ -180,23 +175,4 @@ pub async fn settle(tx: &mut Tx, job: &Job<'_>, how: &Settlement<'_>) -> Result<
         attempts::close(tx, job.id, job.attempt, how.state, &found, how.at).await?;
     }
     Ok(settled)
-}
-
-/// Ends a job whose upload turned out not to be a capture: the attempt is pending again, with the
-/// code of what was wrong.
-pub async fn refuse_capture(
-    tx: &mut Tx,
-    job: &Job<'_>,
-    failure: &str,
-    now: Millis,
-) -> Result<bool> {
-    on!(tx, |c| sqlx::query(REFUSE)
-        .bind(job.id.as_str())
-        .bind(i64::from(job.attempt))
-        .bind(job.worker)
-        .bind(failure)
-        .bind(now.0)
-        .execute(c)
-        .await
-        .map(|r| r.rows_affected() == 1))
 }

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use super::attempts;
 pub use super::jobs::{
-    Job, Settlement, claim, lapsed, refuse_capture, release, release_all, renew, settle, waiting,
+    Job, Settlement, claim, lapsed, release, release_all, renew, settle, waiting,
 };
 use super::tx::{Tx, on, sql};
 use super::{Error, Result, rows};

@@ -40,7 +40,7 @@ pub struct ResolveRequest {
 pub struct ResolveResponse {
     /// The record of the use.
     use_id: String,
-    /// The token, base64url without padding: a COSE_Sign1 with a CWT in it (docs/token.md). With
+    /// The token, base64url without padding: a `COSE_Sign1` with a CWT in it (docs/token.md). With
     /// `Accept: application/cwt` the answer is its bytes alone.
     token: String,
     /// When it expires (RFC 3339).

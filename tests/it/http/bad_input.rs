@@ -221,7 +221,7 @@ async fn malformed_requests_are_told_what_is_wrong() {
             .header("content-type", "application/json")
             .body(Body::from(body.to_owned()))
             .unwrap();
-        assert_eq!(app.call(request).await.problem(), problem, "{:.60}", body);
+        assert_eq!(app.call(request).await.problem(), problem, "{body:.60}");
     }
     for path in [
         "/v1/verifications/ver_1",

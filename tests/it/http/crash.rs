@@ -70,7 +70,7 @@ fn key(dir: &Path, role: &str) -> String {
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(60)))
+        .timeout_global(Some(Duration::from_mins(1)))
         .build()
         .into()
 }
@@ -129,7 +129,7 @@ fn a_killed_service_settles_every_capture_once() {
     }
     let server = Server::start(dir);
     for (id, accepted) in &ids {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_mins(2);
         let settled = loop {
             let now = state(&server.url, id, &app);
             match now["state"].as_str().unwrap() {

@@ -53,6 +53,7 @@ fn ask(cameo: &str, requester: &str, purpose: &str) -> Value {
     json!({ "cameo_id": cameo, "requester": requester, "purpose": purpose })
 }
 
+#[allow(clippy::too_many_lines)] // a story has one thread
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_selfie_to_a_token_that_the_log_knows() {
     let app =

@@ -154,24 +154,6 @@ async fn a_retry_opens_a_new_attempt_and_keeps_the_old(#[case] engine: Engine) {
 #[case::sqlite(Engine::Sqlite)]
 #[case::postgres(Engine::Postgres)]
 #[tokio::test]
-async fn a_refused_upload_leaves_the_challenge_open(#[case] engine: Engine) {
-    let Some(f) = Fixture::new(engine).await else { return };
-    let id = f.processing("ann", at(10)).await;
-    f.claim("w", at(11)).await.unwrap();
-    let job = Job { id: &id, attempt: 1, worker: "w" };
-    let refuse =
-        async |tx: &mut Tx| verifications::refuse_capture(tx, &job, "not_media", at(12)).await;
-    assert!(run_tx!(f.db, "refuse", |tx| refuse(tx).await).unwrap());
-    let v = f.get(&id).await;
-    assert_eq!((v.state, v.attempt, v.capture), (State::Pending, 1, None));
-    assert_eq!(v.failure.as_deref(), Some("not_media"));
-    assert_eq!(verifications::capture_files(&mut f.read().await, "", 9).await.unwrap().len(), 0);
-}
-
-#[rstest]
-#[case::sqlite(Engine::Sqlite)]
-#[case::postgres(Engine::Postgres)]
-#[tokio::test]
 async fn jobs_are_given_back(#[case] engine: Engine) {
     let Some(f) = Fixture::new(engine).await else { return };
     let (a, b) = (f.processing("ann", at(20)).await, f.processing("bob", at(10)).await);
