@@ -29,8 +29,9 @@ impl<'a> Frame<'a> {
     /// [`Error::Shape`].
     pub fn new(width: u32, height: u32, rgb: &'a [u8]) -> Result<Self, Error> {
         let sides = 1..=MAX_FRAME_SIDE;
-        let bytes = width as usize * height as usize * 3;
-        if !sides.contains(&width) || !sides.contains(&height) || rgb.len() != bytes {
+        let pixels = u64::from(width) * u64::from(height);
+        let fits = pixels.checked_mul(3) == Some(rgb.len() as u64);
+        if !sides.contains(&width) || !sides.contains(&height) || !fits {
             return Err(Error::Shape {
                 what: "frame",
                 detail: format!("{} bytes for {width} x {height} RGB pixels", rgb.len()),
