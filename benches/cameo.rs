@@ -75,7 +75,12 @@ fn main() {
     }
     write(&root.join("docs/benchmarks.json"), &rows);
     for r in &rows {
-        println!("{:<24} {:>10} {}", r["name"].as_str().unwrap(), r["value"], r["unit"].as_str().unwrap());
+        println!(
+            "{:<24} {:>10} {}",
+            r["name"].as_str().unwrap(),
+            r["value"],
+            r["unit"].as_str().unwrap()
+        );
     }
 }
 
@@ -133,8 +138,13 @@ fn python_peer(python: &Path, root: &Path, clip: &Path) {
 }
 
 fn challenge() -> Challenge {
-    Challenge::new(vec![4, 7, 1, 9, 0, 3], vec![Motion::Left, Motion::Up], Millis(0), Millis(180_000))
-        .unwrap()
+    Challenge::new(
+        vec![4, 7, 1, 9, 0, 3],
+        vec![Motion::Left, Motion::Up],
+        Millis(0),
+        Millis(180_000),
+    )
+    .unwrap()
 }
 
 fn models(root: &Path) -> Models {
@@ -165,10 +175,8 @@ fn clip(dir: &Path) -> PathBuf {
 
 /// Keeps the rows of other benchmarks, replaces those of this one.
 fn write(path: &Path, rows: &[Value]) {
-    let old: Vec<Value> = std::fs::read(path)
-        .ok()
-        .and_then(|b| serde_json::from_slice(&b).ok())
-        .unwrap_or_default();
+    let old: Vec<Value> =
+        std::fs::read(path).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
     let kept = old.into_iter().filter(|o| rows.iter().all(|r| r["name"] != o["name"]));
     let all: Vec<Value> = kept.chain(rows.iter().cloned()).collect();
     std::fs::write(path, serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();

@@ -272,8 +272,7 @@ pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 /// `docs/problems.md`.
 pub fn catalogue() -> String {
-    let head =
-        "# Problem types\n\n\
+    let head = "# Problem types\n\n\
          Every error answer is `application/problem+json` (RFC 9457). `type` is stable; branch on it \
          and not on the words.\n\nThis page is made from `src/http/problem.rs` by `make docs`.\n\n\
          | type | status | what happened | what to do |\n| --- | --- | --- | --- |\n";

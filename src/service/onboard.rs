@@ -157,8 +157,7 @@ impl Inner {
             }
         }
 
-        let mut incoming =
-            self.spool.receive(self.settings().max_capture_bytes, self.entropy())?;
+        let mut incoming = self.spool.receive(self.settings().max_capture_bytes, self.entropy())?;
         let mut body = std::pin::pin!(body);
         while let Some(chunk) = body.next().await {
             incoming.write(&chunk.map_err(|_| Error::CaptureBroken)?).await?;

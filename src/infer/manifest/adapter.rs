@@ -154,7 +154,7 @@ pub struct YuNet {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaceMesh {
-    /// The input: a square crop with the eyes level.
+    /// The input: a crop of the box's own shape with the eyes level.
     pub image: ImageInput,
     /// Side of the crop, as a multiple of the face box's longer side.
     pub crop_scale: f32,
@@ -213,7 +213,7 @@ pub struct TemplatePoint {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AntiSpoof {
-    /// The input: a square crop around the face, moved inside the frame where it would leave it.
+    /// The input: a crop of the box's own shape around the face, moved inside the frame where it would leave it.
     pub image: ImageInput,
     /// Side of the crop, as a multiple of the face box's.
     pub crop_scale: f32,
