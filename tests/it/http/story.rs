@@ -12,7 +12,7 @@ use cameo::token::{self, Expectations, Payload};
 use serde_json::{Value, json};
 
 use crate::support::app::{Setup, TestApp};
-use crate::support::captures;
+use crate::support::{captures, postgres};
 
 fn script() -> Script {
     Script { digits: vec![4, 7, 1, 9, 0, 3], motions: vec![Motion::Left, Motion::Up] }
@@ -53,11 +53,21 @@ fn ask(cameo: &str, requester: &str, purpose: &str) -> Value {
     json!({ "cameo_id": cameo, "requester": requester, "purpose": purpose })
 }
 
-#[allow(clippy::too_many_lines)] // a story has one thread
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_selfie_to_a_token_that_the_log_knows() {
-    let app =
-        TestApp::start(Setup { models: true, script: Some(script()), ..Setup::default() }).await;
+    story(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_on_postgresql() {
+    let Some(url) = tokio::task::spawn_blocking(postgres::database).await.unwrap() else { return };
+    story(Some(url)).await;
+}
+
+#[allow(clippy::too_many_lines)] // a story has one thread
+async fn story(postgres: Option<String>) {
+    let setup = Setup { models: true, script: Some(script()), postgres, ..Setup::default() };
+    let app = TestApp::start(setup).await;
     let (judged, cameo) = enrolled(&app).await;
     for check in ["quality", "motion", "continuity"] {
         let checks = judged["verdict"]["checks"].as_array().unwrap();

@@ -1,6 +1,7 @@
 //! A whole service in this process: the real router, workers, decoder and (where asked for) models,
 //! on a temporary SQLite file, with a clock that the test sets.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) models: bool,
     /// A folder of models instead of the installed ones.
     pub(crate) models_dir: Option<PathBuf>,
+    /// A PostgreSQL database instead of a SQLite file.
+    pub(crate) postgres: Option<String>,
     /// A given challenge.
     pub(crate) script: Option<Script>,
     /// Further settings, as TOML.
@@ -93,10 +96,20 @@ impl TestApp {
         let runtime = std::env::var_os("CAMEO_ORT_LIB")
             .map_or_else(|| Path::new(root).join("onnx/runtime/libonnxruntime.so"), PathBuf::from);
         let at = |name: &str| dir.path().join(name).display().to_string();
+        let database = match setup.postgres {
+            // Only an embedded service makes its own key.
+            Some(url) => {
+                let key = dir.path().join("master.key");
+                std::fs::write(&key, format!("{:064x}", 0x0102_0304)).unwrap();
+                std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+                url
+            }
+            None => format!("sqlite:{}", at("cameo.db")),
+        };
         let text = format!(
             "[database]\nurl = {:?}\n[secrets]\nmaster_key_file = {:?}\n\
              [models]\ndir = {:?}\nruntime = {:?}\n{}",
-            format!("sqlite:{}", at("cameo.db")),
+            database,
             at("master.key"),
             models.display().to_string(),
             runtime.display().to_string(),
