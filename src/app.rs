@@ -84,6 +84,11 @@ impl App {
     /// Where a listener fails.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<()> {
         let grace = self.config.grace();
+        self.services.recover().await?;
+        let chores = {
+            let (state, stop) = (self.state.clone(), stop.clone());
+            tokio::spawn(async move { chores(&state, &stop).await })
+        };
         let worker = {
             let (services, stop) = (self.services.clone(), stop.clone());
             tokio::spawn(async move { services.work(stop, grace).await })
@@ -105,6 +110,7 @@ impl App {
         };
         stop.cancel();
         worker.await.context("the workers broke off")?;
+        chores.await.context("the housekeeping broke off")?;
         self.services.db().close().await;
         served.context("the server broke off")
     }
@@ -144,6 +150,15 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         decoder,
     };
     Ok(Services::open(parts).await?)
+}
+
+/// Keeps the metrics' memory bounded, and ends event streams when the service stops.
+async fn chores(state: &http::State, stop: &CancellationToken) {
+    const UPKEEP: Duration = Duration::from_secs(5);
+    while tokio::time::timeout(UPKEEP, stop.cancelled()).await.is_err() {
+        state.metrics.run_upkeep();
+    }
+    state.closing.cancel();
 }
 
 /// Ends on Ctrl-C or SIGTERM.
@@ -260,7 +275,7 @@ fn settings(
         capture_dir: config.capture.dir.clone(),
         max_capture_bytes: config.capture.max_bytes,
         keep_capture: seconds(config.capture.keep_s),
-        keep_evidence: v.keep_evidence,
+        keep_evidence: seconds(v.keep_evidence_s),
         policy,
         workers: config.workers(),
         max_queue: v.max_queue,
@@ -272,12 +287,16 @@ fn settings(
         } else {
             format!("replica-{}", hex::encode(random::<6>(entropy)))
         },
+        orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
     })
 }
 
 /// How long a capture of a process that died stays in its hands.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// Replicas share the capture folder, so a young file may be another's upload under way.
+const ORPHAN_AGE: Duration = Duration::from_hours(1);
 
 /// SQLite makes its file, but not the folder that it lies in.
 fn prepare_folder(url: &str) -> Result<()> {

@@ -204,8 +204,8 @@ pub struct Verification {
     pub max_tries: u32,
     /// The verdict policy: `balanced` or `strict`.
     pub policy: String,
-    /// Whether the sealed evidence is kept after the verdict.
-    pub keep_evidence: bool,
+    /// Seconds that the sealed evidence is kept after the verdict. 0: it is not kept.
+    pub keep_evidence_s: u64,
 }
 
 impl Default for Verification {
@@ -222,7 +222,7 @@ impl Default for Verification {
             max_queue: 64,
             max_tries: 3,
             policy: "balanced".into(),
-            keep_evidence: true,
+            keep_evidence_s: 30 * 86_400,
         }
     }
 }
@@ -404,6 +404,7 @@ impl Config {
             ("verification.client_token_ttl_s", self.verification.client_token_ttl_s, 60..=86_400),
             ("verification.lockout_failures", self.verification.lockout_failures.into(), 1..=1000),
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
+            ("database.max_connections", self.database.max_connections.into(), 2..=1000),
             ("token.ttl_s", self.token.ttl_s, 10..=86_400),
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
             ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),

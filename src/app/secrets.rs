@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 
 use crate::config::Secrets;
 use crate::crypto::master::MasterKey;
-use crate::env::Entropy;
+use crate::env::{Entropy, random};
 
 /// The master key from the configuration. With an embedded database, a missing key file is made:
 /// the first start needs no preparation. With any other it has to be given, since several processes
@@ -28,12 +28,16 @@ pub fn master_key(secrets: &Secrets, embedded: bool, entropy: &dyn Entropy) -> R
     match std::fs::read_to_string(path) {
         Ok(text) => {
             let mode = std::fs::metadata(path)?.mode();
-            let others = mode & 0o077;
+            let (writers, readers) = (mode & 0o022, mode & 0o044);
             ensure!(
-                others == 0,
-                "the master key file {} can be read by others: run `chmod 600` on it",
+                writers == 0,
+                "the master key file {} can be changed by others: run `chmod 600` on it",
                 path.display()
             );
+            if readers != 0 {
+                // Mounted secrets often come like this, and can't be changed.
+                tracing::warn!(file = %path.display(), "others can read the master key file");
+            }
             MasterKey::parse(&text)
                 .with_context(|| format!("the master key file {} is not valid", path.display()))
         }
@@ -49,10 +53,21 @@ fn make(path: &Path, entropy: &dyn Entropy) -> Result<MasterKey> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let key = MasterKey::generate(entropy);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Whole or not at all, and never over another process's.
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", hex::encode(random::<8>(entropy))));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     file.write_all(key.to_hex().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match linked {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Ok(MasterKey::parse(&std::fs::read_to_string(path)?)?);
+        }
+        done => done?,
+    }
     tracing::warn!(
         file = %path.display(),
         "made a master key: back it up, without it no stored identity can be opened"
@@ -86,7 +101,12 @@ mod tests {
         let path = dir.path().join("master.key");
         let entropy = SeededEntropy::new(1);
         assert!(master_key(&file(&path), false, &entropy).is_err());
-        std::fs::write(&path, "ab".repeat(32)).unwrap();
+        std::fs::write(&path, "ab".repeat(16) + &"cd".repeat(16)).unwrap();
+        let mode =
+            |m| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(m));
+        mode(0o444).unwrap();
+        assert!(master_key(&file(&path), false, &entropy).is_ok());
+        mode(0o620).unwrap();
         let open = master_key(&file(&path), false, &entropy).unwrap_err();
         assert!(open.to_string().contains("chmod 600"), "{open}");
     }

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 
 use super::State;
 use super::problem::{Problem, Type};
+use crate::crypto::hash::sha256;
 use crate::domain::access::Role;
 use crate::domain::ids::VerificationId;
 use crate::service::access::Caller;
@@ -26,6 +27,11 @@ impl Key {
 }
 
 impl Bearer {
+    /// A name for whoever holds this credential, which does not give it away.
+    pub(super) fn scope(&self) -> String {
+        hex::encode(sha256(self.0.as_bytes()))
+    }
+
     /// The verification that this credential may see: any for an app's key, its own for a client
     /// token.
     pub(super) async fn verification(

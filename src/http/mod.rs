@@ -19,6 +19,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -42,7 +44,12 @@ pub struct Shared {
     pub sandbox: Option<sandbox::Probe>,
     /// How requests are bounded.
     pub limits: Limits,
-    in_flight: tokio::sync::Semaphore,
+    /// Ends event streams when the service stops.
+    pub closing: CancellationToken,
+    in_flight: Semaphore,
+    uploads: Semaphore,
+    streams: Arc<Semaphore>,
+    health: tokio::sync::Mutex<Option<api::health::Found>>,
 }
 
 /// How requests are bounded.
@@ -52,8 +59,14 @@ pub struct Limits {
     pub in_flight: usize,
     /// How long one may take, but for uploads and event streams.
     pub request: Duration,
-    /// How long an upload may pause between two pieces.
+    /// Uploads taken at once.
+    pub uploads: usize,
+    /// How long a whole upload may take.
+    pub upload: Duration,
+    /// How long it may pause between two pieces.
     pub upload_pause: Duration,
+    /// Event streams served at once.
+    pub streams: usize,
 }
 
 impl Default for Limits {
@@ -61,7 +74,10 @@ impl Default for Limits {
         Self {
             in_flight: 512,
             request: Duration::from_secs(30),
+            uploads: 64,
+            upload: Duration::from_mins(5),
             upload_pause: Duration::from_secs(20),
+            streams: 256,
         }
     }
 }
@@ -74,8 +90,17 @@ impl State {
         sandbox: Option<sandbox::Probe>,
         limits: Limits,
     ) -> Self {
-        let in_flight = tokio::sync::Semaphore::new(limits.in_flight);
-        Self(Arc::new(Shared { services, metrics, sandbox, limits, in_flight }))
+        Self(Arc::new(Shared {
+            services,
+            metrics,
+            sandbox,
+            limits,
+            closing: CancellationToken::new(),
+            in_flight: Semaphore::new(limits.in_flight),
+            uploads: Semaphore::new(limits.uploads),
+            streams: Arc::new(Semaphore::new(limits.streams)),
+            health: tokio::sync::Mutex::default(),
+        }))
     }
 }
 

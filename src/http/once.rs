@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::State;
 use super::problem::{MEDIA_TYPE, Problem, Type};
 use crate::crypto::hash::sha256_parts;
-use crate::domain::ids::ApiKeyId;
 use crate::service::Error;
 use crate::service::once::{Answer, Begun, Call};
 
@@ -32,21 +31,21 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Carries `run` out once for this key. `request` is what makes the request what it is; the same
+/// Carries `run` out once for this key within `scope`, which says whose key it is. `request` is what makes the request what it is; the same
 /// key with another request is refused. An error leaves nothing behind, so that the call can be
 /// made again.
 pub(super) async fn once<T: Serialize>(
     state: &State,
-    caller: &ApiKeyId,
+    scope: &str,
     route: &'static str,
     key: &IdempotencyKey,
     request: &T,
-    run: impl AsyncFnOnce(&Call) -> Result<Answer, Error>,
+    run: impl AsyncFnOnce(&Call) -> Result<Answer, Problem>,
 ) -> Result<Response, Problem> {
     let body = serde_json::to_vec(request)
         .map_err(|e| Error::Internal(format!("a request that was parsed: {e}")))?;
     let hash = sha256_parts(&[route.as_bytes(), b"\0", &body]);
-    match state.services.begin_once(caller, route, &key.0, hash).await? {
+    match state.services.begin_once(scope, route, &key.0, hash).await? {
         Begun::Done(answer) => {
             let mut response = respond(answer);
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
@@ -56,7 +55,7 @@ pub(super) async fn once<T: Serialize>(
             Ok(answer) => Ok(respond(answer)),
             Err(e) => {
                 state.services.abandon_once(&call).await;
-                Err(e.into())
+                Err(e)
             }
         },
     }

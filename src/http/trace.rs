@@ -40,39 +40,56 @@ pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
 
 /// Logs and counts a request by its route, not by its path: paths hold ids.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let method = request.method().clone();
+    let method = known(request.method());
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let id = id.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let span = tracing::info_span!("request", %method, route, id);
+    let span = tracing::info_span!("request", method, route, id);
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     let took = started.elapsed();
     span.in_scope(|| tracing::info!(status, ms = took.as_millis() as u64, "answered"));
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
     metrics::counter!("cameo_http_requests_total", &labels).increment(1);
     metrics::histogram!("cameo_http_request_seconds", &labels[..2]).record(took.as_secs_f64());
     response
 }
 
-/// Lets only so many requests in, and only for so long. Uploads and event streams have their own
-/// clocks.
+/// Lets only so many requests in, and only for so long. Uploads are slow by nature, so they have
+/// places and a clock of their own; event streams look after themselves.
 pub(super) async fn admit(Ax(state): Ax<State>, request: Request, next: Next) -> Response {
-    let Ok(_permit) = state.in_flight.try_acquire() else {
-        return Problem::from(crate::service::Error::Busy).into_response();
-    };
     let path = request.uri().path();
-    let own_clock =
-        path.ends_with("/capture") && request.method() == Method::PUT || path.ends_with("/events");
-    if own_clock {
+    let upload = path.ends_with("/capture") && request.method() == Method::PUT;
+    if path.ends_with("/events") {
         return next.run(request).await;
     }
-    match tokio::time::timeout(state.limits.request, next.run(request)).await {
+    let (places, time) = if upload {
+        (&state.uploads, state.limits.upload)
+    } else {
+        (&state.in_flight, state.limits.request)
+    };
+    let Ok(_place) = places.try_acquire() else {
+        return Problem::from(crate::service::Error::Busy).into_response();
+    };
+    match tokio::time::timeout(time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(Type::Timeout, "the request took too long").into_response(),
+    }
+}
+
+/// Clients may make up methods; a metric must not have a label for each.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
     }
 }

@@ -3,13 +3,14 @@
 use serde::Serialize;
 
 use super::ledger::Note;
+use super::once::{Answer, Call};
 use super::{Error, Inner, Result};
 use crate::crypto::apikey;
 use crate::domain::access::Role;
 use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
 use crate::run_tx;
-use crate::store::{self, api_keys};
+use crate::store::{self, Tx, api_keys};
 use crate::tlog::Kind;
 
 /// Who is calling.
@@ -62,6 +63,32 @@ impl Inner {
     /// # Errors
     /// [`Error::Invalid`] for a bad name; those of the store.
     pub async fn create_key(&self, role: Role, name: &str) -> Result<(KeyInfo, apikey::ApiKey)> {
+        let (row, secret) = self.draft_key(role, name)?;
+        run_tx!(self.db(), "access.create", |tx| self.insert_key(tx, &row).await)?;
+        Ok((info(row), secret))
+    }
+
+    /// The same under an Idempotency-Key, whose kept answer holds the secret, sealed.
+    ///
+    /// # Errors
+    /// As [`Inner::create_key`].
+    pub async fn create_key_once(
+        &self,
+        role: Role,
+        name: &str,
+        call: &Call,
+        answer: impl Fn(&KeyInfo, &str) -> Answer + Send + Sync,
+    ) -> Result<Answer> {
+        let (row, secret) = self.draft_key(role, name)?;
+        let answer = answer(&info(row.clone()), secret.expose());
+        run_tx!(self.db(), "access.create", |tx| {
+            self.insert_key(tx, &row).await?;
+            self.finish_once(tx, Some(call), &answer).await
+        })?;
+        Ok(answer)
+    }
+
+    fn draft_key(&self, role: Role, name: &str) -> Result<(api_keys::ApiKey, apikey::ApiKey)> {
         let bad = |c: char| c.is_control();
         if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(bad) {
             return Err(Error::Invalid {
@@ -80,22 +107,22 @@ impl Inner {
             created: now,
             revoked: None,
         };
-        run_tx!(self.db(), "access.create", |tx| {
-            let mut ledger = self.ledger(tx).await?;
-            api_keys::insert(tx, &row).await.map_err(|e| match e {
-                store::Error::Conflict { .. } => {
-                    Error::Invalid { field: "name", reason: "is another key's name".into() }
-                }
-                e => e.into(),
-            })?;
-            ledger.add(
-                Note::new(Kind::ApiKeyCreated)
-                    .public("key", row.id.as_str())
-                    .public("role", role.name()),
-            )?;
-            ledger.write(tx).await
+        Ok((row, secret))
+    }
+
+    async fn insert_key(&self, tx: &mut Tx, row: &api_keys::ApiKey) -> Result<()> {
+        let mut ledger = self.ledger(tx).await?;
+        api_keys::insert(tx, row).await.map_err(|e| match e {
+            store::Error::Conflict { .. } => {
+                Error::Invalid { field: "name", reason: "is another key's name".into() }
+            }
+            e => e.into(),
         })?;
-        Ok((info(row), secret))
+        let note = Note::new(Kind::ApiKeyCreated)
+            .public("key", row.id.as_str())
+            .public("role", row.role.name());
+        ledger.add(note)?;
+        ledger.write(tx).await
     }
 
     /// Revokes a key, at once.
@@ -125,8 +152,12 @@ impl Inner {
         if api_keys::any(&mut self.db().read().await?).await? {
             return Ok(None);
         }
-        let (_, secret) = self.create_key(Role::Admin, "first admin").await?;
-        Ok(Some(secret))
+        match self.create_key(Role::Admin, "first admin").await {
+            Ok((_, secret)) => Ok(Some(secret)),
+            // Another replica was first.
+            Err(Error::Invalid { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Consistency {
 pub const MAX_PAGE: u32 = 1000;
 /// The largest log for which proofs are computed from all its leaf hashes; beyond it they have to
 /// come from tiles.
-pub const MAX_PROOF_SIZE: u64 = 1 << 22;
+pub const MAX_PROOF_SIZE: u64 = 1 << 20;
 
 impl Inner {
     /// Entries from index `from` on, in order.
@@ -93,13 +93,11 @@ impl Inner {
     /// # Errors
     /// [`Error::NotFound`] beyond the end; [`Error::Unavailable`] where the log is too long.
     pub async fn prove_inclusion(&self, index: u64) -> Result<Inclusion> {
-        let (head, nodes, leaves) = self.nodes().await?;
-        let leaf_hash = usize::try_from(index)
-            .ok()
-            .and_then(|i| leaves.get(i).copied())
-            .ok_or(Error::NotFound("log entry"))?;
-        let plan = Plan::inclusion(index, head.size).map_err(|_| Error::NotFound("log entry"))?;
-        Ok(Inclusion { index, leaf_hash, head, proof: prove(&plan, &nodes)? })
+        let of = move |size| Plan::inclusion(index, size).map_err(|_| Error::NotFound("log entry"));
+        let (head, proof) = self.prove(of).await?;
+        let leaf = log::leaf_hashes(&mut self.db().read().await?, index, index + 1).await?;
+        let leaf_hash = leaf.first().copied().map(Hash).ok_or(Error::NotFound("log entry"))?;
+        Ok(Inclusion { index, leaf_hash, head, proof })
     }
 
     /// Proves that the log now continues the log of `old_size` entries.
@@ -108,21 +106,34 @@ impl Inner {
     /// [`Error::NotFound`] where the log never had that many; [`Error::Unavailable`] where it is
     /// too long.
     pub async fn prove_consistency(&self, old_size: u64) -> Result<Consistency> {
-        let (head, nodes, _) = self.nodes().await?;
-        let plan = Plan::consistency(old_size, head.size)
-            .map_err(|_| Error::NotFound("log of that size"))?;
-        Ok(Consistency { old_size, head, proof: prove(&plan, &nodes)? })
+        let of = move |size| {
+            Plan::consistency(old_size, size).map_err(|_| Error::NotFound("log of that size"))
+        };
+        let (head, proof) = self.prove(of).await?;
+        Ok(Consistency { old_size, head, proof })
     }
 
-    async fn nodes(&self) -> Result<(TreeHead, MemoryNodes, Vec<Hash>)> {
+    /// Makes a proof about the log as it is now.
+    async fn prove(
+        &self,
+        plan: impl FnOnce(u64) -> Result<Plan> + Send,
+    ) -> Result<(TreeHead, Vec<Hash>)> {
+        let _turn = self.proofs.acquire().await.map_err(|_| Error::Busy)?;
         let mut tx = self.db().snapshot().await?;
-        let head = log::head(&mut tx).await?;
-        if head.size > MAX_PROOF_SIZE {
+        let stored = log::head(&mut tx).await?;
+        let plan = plan(stored.size)?;
+        if stored.size > MAX_PROOF_SIZE {
             return Err(Error::Unavailable("the log is too long for proofs from this endpoint"));
         }
-        let leaves: Vec<Hash> =
-            log::leaf_hashes(&mut tx, 0, head.size).await?.into_iter().map(Hash).collect();
-        Ok((frontier(&head)?.head(), MemoryNodes::new(leaves.clone()), leaves))
+        let leaves = log::leaf_hashes(&mut tx, 0, stored.size).await?;
+        let head = frontier(&stored)?.head();
+        let hashing = tokio::task::spawn_blocking(move || {
+            plan.prove(&MemoryNodes::new(leaves.into_iter().map(Hash).collect()))
+        });
+        let proof = hashing.await.ok().and_then(Result::ok).flatten();
+        let proof =
+            proof.ok_or_else(|| Error::Internal("the log has too few leaf hashes".into()))?;
+        Ok((head, proof))
     }
 
     /// Replays the whole log from the database against its head, and says where it breaks.
@@ -150,11 +161,4 @@ impl Inner {
         }
         Ok(replay.finish())
     }
-}
-
-fn prove(plan: &Plan, nodes: &MemoryNodes) -> Result<Vec<Hash>> {
-    plan.prove(nodes)
-        .ok()
-        .flatten()
-        .ok_or_else(|| Error::Internal("the log has too few leaf hashes".into()))
 }

@@ -65,6 +65,10 @@ pub struct Inner {
     signing: signing::Signing,
     spool: spool::Spool,
     progress: progress::Hub,
+    /// Looks into uploads that may run at once.
+    looks: tokio::sync::Semaphore,
+    /// One proof at a time: each reads the whole log.
+    proofs: tokio::sync::Semaphore,
     work: tokio::sync::Notify,
 }
 
@@ -77,21 +81,25 @@ impl std::ops::Deref for Services {
 
 impl Services {
     /// Puts the parts together: checks that the master key is the one this database was made with,
-    /// makes the signing keys on the first start, and cleans up after an unclean end.
+    /// and makes the signing keys on the first start. A process that serves calls
+    /// [`Inner::recover`] next.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the master key is another one; those of the store.
     pub async fn open(parts: Parts) -> Result<Self> {
         let spool = spool::Spool::open(&parts.settings.capture_dir)?;
         let signing = signing::Signing::open(&parts).await?;
+        let workers = parts.settings.workers.max(1);
         let services = Self(Arc::new(Inner {
             parts,
             signing,
             spool,
             progress: progress::Hub::default(),
+            looks: tokio::sync::Semaphore::new(workers),
+            proofs: tokio::sync::Semaphore::new(1),
             work: tokio::sync::Notify::new(),
         }));
-        services.recover().await?;
+        services.ensure_signing_key().await?;
         Ok(services)
     }
 }

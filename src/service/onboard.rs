@@ -4,7 +4,7 @@ use futures::{Stream, StreamExt};
 
 use super::once::{Answer, Call};
 use super::progress::Stage;
-use super::{Error, Inner, Result};
+use super::{Error, Inner, Result, Services};
 use crate::crypto::hash::sha256;
 use crate::domain::challenge::Challenge;
 use crate::domain::ids::{ApiKeyId, SubjectId, VerificationId};
@@ -13,7 +13,7 @@ use crate::env::{Millis, random};
 use crate::run_tx;
 use crate::store::captures_seen::{self, Seen};
 use crate::store::verifications::{self, NewCapture, NewVerification, Retry, Verification};
-use crate::store::{Tx, failures};
+use crate::store::{self, Tx, failures};
 
 /// What an app asks for.
 #[derive(Clone, Debug)]
@@ -94,9 +94,14 @@ impl Inner {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn verification(&self, id: &VerificationId) -> Result<Verification> {
-        let mut tx = self.db().read().await?;
-        self.expire(id).await?;
-        get(&mut tx, id).await
+        let found = get(&mut self.db().read().await?, id).await?;
+        // The sweep lets it expire in its own time; a reader must not see a challenge as open that
+        // is not.
+        if found.state == State::Pending && self.clock().now() >= found.expires {
+            self.expire_overdue().await?;
+            return get(&mut self.db().read().await?, id).await;
+        }
+        Ok(found)
     }
 
     /// The verification that a client token is for.
@@ -126,6 +131,76 @@ impl Inner {
         }
     }
 
+    /// Opens another attempt with a new challenge and a new client token.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] where nothing failed; [`Error::LockedOut`].
+    pub async fn retry(
+        &self,
+        verification: &Verification,
+        call: Option<&Call>,
+        answer: impl Fn(&Started) -> Answer + Send + Sync,
+    ) -> Result<Answer> {
+        verification.state.after(Event::Retried).map_err(|e| Error::WrongState(e.0))?;
+        let now = self.clock().now();
+        let (token, hash) = self.client_token();
+        let retry = Retry {
+            challenge: self.challenge(now)?,
+            client_token_hash: hash,
+            client_token_expires: now.plus(self.settings().client_token_ttl),
+            at: now,
+        };
+        let id = &verification.id;
+        let opened = run_tx!(self.db(), "onboard.retry", |tx| {
+            self.refuse_locked(tx, &verification.subject, now).await?;
+            if !verifications::retry(tx, id, verification.attempt, &retry).await? {
+                return Err(Error::WrongState(get(tx, id).await?.state));
+            }
+            let verification = get(tx, id).await?;
+            let started = Started { verification, client_token: token.clone() };
+            let answer = answer(&started);
+            self.finish_once(tx, call, &answer).await?;
+            Ok(answer)
+        });
+        // A kept capture has no row any more that its retention could be read from.
+        if let (Ok(_), Some(file)) =
+            (&opened, verification.capture.as_ref().and_then(|c| c.file.as_deref()))
+        {
+            self.spool.delete(file);
+        }
+        opened
+    }
+
+    fn challenge(&self, now: Millis) -> Result<Challenge> {
+        let rules = &self.settings().challenge;
+        let drawn = match &self.settings().script {
+            Some(s) => {
+                Challenge::new(s.digits.clone(), s.motions.clone(), now, now.plus(rules.ttl))
+            }
+            None => Challenge::draw(rules, now, self.entropy()),
+        };
+        drawn.map_err(|e| Error::Internal(e.to_string()))
+    }
+
+    fn client_token(&self) -> (ClientToken, [u8; 32]) {
+        let secret = zeroize::Zeroizing::new(random::<32>(self.entropy()));
+        let text = format!("{CLIENT_TOKEN_PREFIX}{}", hex::encode(secret.as_slice()));
+        let hash = sha256(text.as_bytes());
+        (ClientToken(zeroize::Zeroizing::new(text)), hash)
+    }
+
+    async fn refuse_locked(&self, tx: &mut Tx, subject: &SubjectId, now: Millis) -> Result<()> {
+        match failures::locked_until(tx, subject, now).await? {
+            Some(until) => {
+                let seconds = u64::try_from((until.0 - now.0).max(0)).unwrap_or(0).div_ceil(1000);
+                Err(Error::LockedOut { until, seconds })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Services {
     /// Takes a capture: streams it to disk, looks at its first bytes, and queues it.
     ///
     /// The same file again, while or after it is judged, gives the same answer.
@@ -150,9 +225,9 @@ impl Inner {
             return Err(Error::WrongState(verification.state));
         }
         if first_time {
-            self.refuse_locked(&mut self.db().read().await?, &verification.subject, now).await?;
-            let waiting = verifications::waiting(&mut self.db().read().await?).await?;
-            if waiting >= u64::from(self.settings().max_queue) {
+            let mut tx = self.db().read().await?;
+            self.refuse_locked(&mut tx, &verification.subject, now).await?;
+            if verifications::waiting(&mut tx).await? >= u64::from(self.settings().max_queue) {
                 return Err(Error::Busy);
             }
         }
@@ -173,16 +248,25 @@ impl Inner {
         }
         self.inspect(path).await?;
 
-        let stored = incoming.keep(id, verification.attempt)?;
-        let queued = self.queue(verification, &stored).await;
-        if queued.is_err() {
-            self.spool.delete(&stored.name);
-        }
-        queued
+        // From here on file and row belong together: a client that hangs up must not part them.
+        let (services, verification) = (self.clone(), verification.clone());
+        let queueing = tokio::spawn(async move {
+            let stored = incoming.keep(&verification.id, verification.attempt)?;
+            let queued = services.queue(&verification, &stored).await;
+            // Where the commit's fate is unknown the file stays: the next start's sweep decides.
+            let unknown = matches!(&queued, Err(Error::Store(store::Error::CommitUnknown(_))));
+            if queued.is_err() && !unknown {
+                services.spool.delete(&stored.name);
+            }
+            queued
+        });
+        queueing.await.map_err(|e| Error::Internal(format!("queueing broke off: {e}")))?
     }
 
     /// Opens the upload in the sandbox far enough to know that it is a capture.
     async fn inspect(&self, path: std::path::PathBuf) -> Result<()> {
+        // Each look is a process: not more at once than captures are judged.
+        let _turn = self.looks.acquire().await.map_err(|_| Error::Busy)?;
         let mut opening = self.decoder().start(path, 1);
         match opening.next().await {
             Some(Ok(_)) => Ok(()),
@@ -219,78 +303,6 @@ impl Inner {
         self.work.notify_one();
         metrics::counter!("cameo_captures_received_total").increment(1);
         Ok(queued)
-    }
-
-    /// Opens another attempt with a new challenge and a new client token.
-    ///
-    /// # Errors
-    /// [`Error::WrongState`] where nothing failed; [`Error::LockedOut`].
-    pub async fn retry(
-        &self,
-        verification: &Verification,
-        call: Option<&Call>,
-        answer: impl Fn(&Started) -> Answer + Send + Sync,
-    ) -> Result<Answer> {
-        verification.state.after(Event::Retried).map_err(|e| Error::WrongState(e.0))?;
-        let now = self.clock().now();
-        let (token, hash) = self.client_token();
-        let retry = Retry {
-            challenge: self.challenge(now)?,
-            client_token_hash: hash,
-            client_token_expires: now.plus(self.settings().client_token_ttl),
-            at: now,
-        };
-        let id = &verification.id;
-        run_tx!(self.db(), "onboard.retry", |tx| {
-            self.refuse_locked(tx, &verification.subject, now).await?;
-            if !verifications::retry(tx, id, verification.attempt, &retry).await? {
-                return Err(Error::WrongState(get(tx, id).await?.state));
-            }
-            let verification = get(tx, id).await?;
-            let started = Started { verification, client_token: token.clone() };
-            let answer = answer(&started);
-            self.finish_once(tx, call, &answer).await?;
-            Ok(answer)
-        })
-    }
-
-    /// Lets a pending verification expire whose time is up. The sweep does the same for all, in its
-    /// own time; a reader must not see a challenge as open that is not.
-    async fn expire(&self, id: &VerificationId) -> Result<()> {
-        let now = self.clock().now();
-        let found = verifications::get(&mut self.db().read().await?, id).await?;
-        if found.is_some_and(|v| v.state == State::Pending && now >= v.expires) {
-            self.expire_overdue().await?;
-        }
-        Ok(())
-    }
-
-    fn challenge(&self, now: Millis) -> Result<Challenge> {
-        let rules = &self.settings().challenge;
-        let drawn = match &self.settings().script {
-            Some(s) => {
-                Challenge::new(s.digits.clone(), s.motions.clone(), now, now.plus(rules.ttl))
-            }
-            None => Challenge::draw(rules, now, self.entropy()),
-        };
-        drawn.map_err(|e| Error::Internal(e.to_string()))
-    }
-
-    fn client_token(&self) -> (ClientToken, [u8; 32]) {
-        let secret = zeroize::Zeroizing::new(random::<32>(self.entropy()));
-        let text = format!("{CLIENT_TOKEN_PREFIX}{}", hex::encode(secret.as_slice()));
-        let hash = sha256(text.as_bytes());
-        (ClientToken(zeroize::Zeroizing::new(text)), hash)
-    }
-
-    async fn refuse_locked(&self, tx: &mut Tx, subject: &SubjectId, now: Millis) -> Result<()> {
-        match failures::locked_until(tx, subject, now).await? {
-            Some(until) => {
-                let seconds = u64::try_from((until.0 - now.0).max(0)).unwrap_or(0).div_ceil(1000);
-                Err(Error::LockedOut { until, seconds })
-            }
-            None => Ok(()),
-        }
     }
 }
 

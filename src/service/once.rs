@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Error, Inner, Result};
 use crate::crypto::seal::{self, Aad};
-use crate::domain::ids::ApiKeyId;
 use crate::env::random;
 use crate::run_tx;
 use crate::store::{Tx, idempotency};
@@ -39,15 +38,16 @@ pub enum Begun {
 
 /// The longest Idempotency-Key, in bytes.
 pub const MAX_KEY: usize = 255;
-/// How long answers are kept.
-pub const KEPT: Duration = Duration::from_hours(24);
+/// How long answers are kept: long enough for every retry of a client, and no longer, since an answer
+/// may hold a token.
+pub const KEPT: Duration = Duration::from_hours(1);
 /// After this time a call that never ended may be carried out by another.
 const LEASE: Duration = Duration::from_mins(1);
 /// The media types that answers have.
 const TYPES: [&str; 3] = ["application/json", "application/cwt", "application/problem+json"];
 
 impl Inner {
-    /// Begins a call of `caller` to `route` under the Idempotency-Key `key`; `request_hash` is a
+    /// Begins a call to `route` under the Idempotency-Key `key` of whoever `scope` names; `request_hash` is a
     /// SHA-256 over everything that makes the request what it is.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Inner {
     /// [`Error::IdempotencyInFlight`].
     pub async fn begin_once(
         &self,
-        caller: &ApiKeyId,
+        scope: &str,
         route: &'static str,
         key: &str,
         request_hash: [u8; 32],
@@ -67,7 +67,7 @@ impl Inner {
             });
         }
         let call = Call {
-            scope: format!("{caller} {route}"),
+            scope: format!("{scope} {route}"),
             key: key.to_owned(),
             request_hash,
             owner: hex::encode(random::<16>(self.entropy())),

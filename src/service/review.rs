@@ -138,6 +138,8 @@ impl Inner {
             }
             if to == State::Verified {
                 failures::clear(tx, &v.subject).await?;
+            } else {
+                self.count_failure(tx, &v, now).await?;
             }
             let mut note = Note::new(Kind::Review)
                 .about(&person)

@@ -30,8 +30,8 @@ pub struct Settings {
     pub max_capture_bytes: u64,
     /// How long a capture is kept after its verdict; zero: it is deleted at once.
     pub keep_capture: Duration,
-    /// Whether the sealed evidence is kept after the verdict.
-    pub keep_evidence: bool,
+    /// How long the sealed evidence is kept after the verdict; zero: it is not kept.
+    pub keep_evidence: Duration,
     /// How captures are judged.
     pub policy: Policy,
     /// Captures judged at once.
@@ -45,6 +45,9 @@ pub struct Settings {
     /// This process's name among those that share the database. A process that alone uses its
     /// database keeps its name over a restart and so finds its own unfinished work at once.
     pub instance: String,
+    /// How old an upload that no row knows must be to be deleted at a start: zero where this
+    /// process alone uses the folder.
+    pub orphan_age: Duration,
     /// How long a token is good.
     pub token_ttl: Duration,
 }

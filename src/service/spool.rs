@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use super::{Error, Result};
 use crate::crypto::hash::Sha256;
 use crate::domain::ids::VerificationId;
-use crate::env::{Entropy, random};
+use crate::env::{Entropy, Millis, random};
 
 /// The folder of uploads, for its owner alone.
 #[derive(Debug)]
@@ -32,8 +32,10 @@ pub(super) struct Stored {
 
 /// An upload on its way in. Dropping it deletes the file.
 #[derive(Debug)]
-pub(super) struct Incoming<'a> {
-    spool: &'a Spool,
+pub(super) struct Incoming {
+    dir: PathBuf,
+    /// Makes the final name its own: two uploads of one attempt must not meet.
+    own: String,
     path: PathBuf,
     file: tokio::fs::File,
     hash: Sha256,
@@ -54,11 +56,13 @@ impl Spool {
         self.dir.join(name)
     }
 
-    pub(super) fn receive(&self, max: u64, entropy: &dyn Entropy) -> Result<Incoming<'_>> {
-        let path = self.dir.join(format!("{PART}{}", hex::encode(random::<12>(entropy))));
+    pub(super) fn receive(&self, max: u64, entropy: &dyn Entropy) -> Result<Incoming> {
+        let own = hex::encode(random::<12>(entropy));
+        let path = self.dir.join(format!("{PART}{own}"));
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = tokio::fs::File::from_std(file.map_err(|e| broken(&e))?);
-        Ok(Incoming { spool: self, path, file, hash: Sha256::new(), bytes: 0, max, done: false })
+        let dir = self.dir.clone();
+        Ok(Incoming { dir, own, path, file, hash: Sha256::new(), bytes: 0, max, done: false })
     }
 
     /// Deletes a capture; one that is not there is as good as deleted.
@@ -71,14 +75,20 @@ impl Spool {
         }
     }
 
-    /// Deletes every file that is not in `known`. Returns how many.
-    pub(super) fn sweep(&self, known: &HashSet<String>) -> io::Result<usize> {
+    /// Deletes the uploads that are not in `known` and were last written before `before`. Returns
+    /// how many.
+    pub(super) fn sweep(&self, known: &HashSet<String>, before: Millis) -> io::Result<usize> {
         let mut swept = 0;
         for entry in fs::read_dir(&self.dir)? {
-            let name = entry?.file_name();
-            let known = name.to_str().is_some_and(|n| known.contains(n));
-            if !known {
-                fs::remove_file(self.dir.join(&name))?;
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|n| is_ours(n)) else { continue };
+            // What is gone by now was somebody else's to delete.
+            let Ok(written) = entry.metadata().and_then(|m| m.modified()) else { continue };
+            let written = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let written = Millis(i64::try_from(written.as_millis()).unwrap_or(i64::MAX));
+            if !known.contains(name) && written < before {
+                self.delete(name);
                 swept += 1;
             }
         }
@@ -86,7 +96,11 @@ impl Spool {
     }
 }
 
-impl Incoming<'_> {
+fn is_ours(name: &str) -> bool {
+    name.starts_with(PART) || name.ends_with(".capture")
+}
+
+impl Incoming {
     pub(super) async fn write(&mut self, chunk: &[u8]) -> Result<()> {
         self.bytes += chunk.len() as u64;
         if self.bytes > self.max {
@@ -109,16 +123,16 @@ impl Incoming<'_> {
 
     /// Gives the file its final name.
     pub(super) fn keep(mut self, id: &VerificationId, attempt: u32) -> Result<Stored> {
-        let name = format!("{id}-{attempt}.capture");
-        fs::rename(&self.path, self.spool.path(&name)).map_err(|e| broken(&e))?;
+        let name = format!("{id}-{attempt}-{}.capture", self.own);
+        fs::rename(&self.path, self.dir.join(&name)).map_err(|e| broken(&e))?;
         // The name has to be on disk before the database speaks of it.
-        fs::File::open(&self.spool.dir).and_then(|d| d.sync_all()).map_err(|e| broken(&e))?;
+        fs::File::open(&self.dir).and_then(|d| d.sync_all()).map_err(|e| broken(&e))?;
         self.done = true;
         Ok(Stored { name, sha256: self.sha256(), bytes: self.bytes })
     }
 }
 
-impl Drop for Incoming<'_> {
+impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.done {
             let _ = fs::remove_file(&self.path);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::ledger::Note;
 use super::measure::{self, Measured, Measurer};
@@ -28,7 +28,7 @@ use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
-use crate::store::{captures_seen, failures, idempotency};
+use crate::store::{attempts, captures_seen, failures, idempotency};
 use crate::tlog::Kind;
 
 /// How a capture came out.
@@ -83,7 +83,13 @@ impl Services {
     async fn worker(self, stop: CancellationToken, abort: CancellationToken) {
         while !stop.is_cancelled() {
             match self.claim().await {
-                Ok(Some(job)) => self.judge_job(job, &abort).await,
+                Ok(Some(job)) => {
+                    // A task of its own: a bug that panics costs one capture, not the worker.
+                    let judging = tokio::spawn(self.clone().judge_job(job, abort.clone()));
+                    if let Err(e) = judging.await {
+                        tracing::error!(error = %e, "judging a capture broke off; its lease lapses");
+                    }
+                }
                 Ok(None) => {
                     tokio::select! {
                         () = stop.cancelled() => break,
@@ -128,15 +134,16 @@ impl Services {
 
     /// Judges one claimed capture. Whatever happens, nothing but the settled row and its log entry
     /// comes of it.
-    async fn judge_job(&self, v: Verification, abort: &CancellationToken) {
+    async fn judge_job(self, v: Verification, abort: CancellationToken) {
         let id = v.id.clone();
         let follow = self.progress.follow(&id);
         let renewal = tokio::spawn(self.clone().keep_lease(id.clone(), v.attempt));
+        let renewal = AbortOnDropHandle::new(renewal);
         let outcome = tokio::select! {
             outcome = self.judge_and_settle(&v) => Some(outcome),
             () = abort.cancelled() => None,
         };
-        renewal.abort();
+        drop(renewal);
         match outcome {
             Some(Ok(())) => self.progress.set(&id, Stage::Settled),
             Some(Err(e)) => {
@@ -194,7 +201,8 @@ impl Services {
         match tokio::time::timeout(limit.saturating_mul(2), work).await {
             Ok(Ok(done)) => done,
             Ok(Err(e)) => Err(Error::Internal(format!("measuring broke off: {e}"))),
-            Err(_) => Err(Error::Capture(media::Error::TooSlow { budget: media::Budget::Wall })),
+            // An overloaded machine is no fault of the sender: the claim lapses, and it is tried again.
+            Err(_) => Err(Error::Internal("measuring took too long".into())),
         }
     }
 
@@ -210,7 +218,8 @@ impl Services {
             let place = evidence_place(&v.id, v.attempt);
             let (mut evidence, mut candidate, mut cameo) = (None, None, None);
             if let Judged::Verdict(measured, _, verdict) = &judged {
-                if self.settings().keep_evidence || verdict.decision == Decision::Review {
+                let kept = !self.settings().keep_evidence.is_zero();
+                if kept || verdict.decision == Decision::Review {
                     let sealed =
                         self.seal(&person, Sealed::Evidence, &place, &measured.evidence)?;
                     evidence = Some(sealed);
@@ -359,7 +368,7 @@ impl Inner {
         Ok((measured, timings))
     }
 
-    async fn count_failure(
+    pub(super) async fn count_failure(
         &self,
         tx: &mut crate::store::Tx,
         v: &Verification,
@@ -376,18 +385,21 @@ impl Inner {
         Ok(())
     }
 
-    /// After a start: a first signing key, one's own broken-off jobs back into the queue, and
-    /// files that no row knows deleted.
-    pub(super) async fn recover(&self) -> Result<()> {
-        self.ensure_signing_key().await?;
+    /// What a process does before it serves: its own broken-off jobs go back into the queue, and
+    /// uploads that no row knows are deleted.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::Internal`] where the capture folder can't be read.
+    pub async fn recover(&self) -> Result<()> {
         let instance = &self.settings().instance;
         let released =
             run_tx!(self.db(), "verify.recover", |tx| verifications::release_all(tx, instance)
                 .await)?;
         let known = self.known_captures().await?;
+        let before = self.clock().now().minus(self.settings().orphan_age);
         let swept = self
             .spool
-            .sweep(&known)
+            .sweep(&known, before)
             .map_err(|e| Error::Internal(format!("the capture folder can't be swept: {e}")))?;
         if released > 0 || swept > 0 {
             tracing::info!(released, swept, "cleaned up after an unclean end");
@@ -425,6 +437,7 @@ impl Inner {
         }
         let settings = self.settings();
         run_tx!(self.db(), "sweep.rows", |tx| {
+            attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
             captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await

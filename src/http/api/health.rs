@@ -1,5 +1,7 @@
 //! `/healthz`, `/readyz`, `/metrics`: for operators.
 
+use std::time::{Duration, Instant};
+
 use axum::extract::State as Ax;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,8 +24,28 @@ async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
+/// What was found, and when: whoever asks again and again must not cost a database access each time.
+pub(in crate::http) struct Found {
+    at: Instant,
+    status: StatusCode,
+    body: Value,
+}
+
+/// How long an answer is good.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// Whether the service can do its work: 503 where something is missing without which it can't.
 async fn readyz(Ax(state): Ax<State>) -> Response {
+    let mut last = state.health.lock().await;
+    let found = match last.take() {
+        Some(found) if found.at.elapsed() < FRESH => found,
+        _ => look(&state).await,
+    };
+    let found = last.insert(found);
+    (found.status, Json(found.body.clone())).into_response()
+}
+
+async fn look(state: &State) -> Found {
     let services = &state.services;
     let reachable = services.db().ping().await.is_ok();
     let current = reachable && services.db().migrations_current().await.unwrap_or(false);
@@ -40,7 +62,7 @@ async fn readyz(Ax(state): Ax<State>) -> Response {
         "sandbox": state.sandbox.as_ref().map(|p| p.layers),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    Found { at: Instant::now(), status, body }
 }
 
 /// Prometheus text format.

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cameos;
 pub mod health;
+pub mod keys;
 pub mod resolve;
 pub mod reviews;
 pub mod verifications;
@@ -30,6 +31,7 @@ use super::State;
         (name = "consent", description = "Who may use a cameo, and for what"),
         (name = "resolve", description = "Tokens for generators"),
         (name = "audit", description = "The transparency log"),
+        (name = "operation", description = "API keys"),
     )
 )]
 struct Description;
@@ -72,6 +74,8 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(cameos::read))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
         .routes(routes!(resolve::resolve))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::inclusion))

@@ -80,8 +80,8 @@ pub(super) async fn resolve(
     let services = &state.services;
     // The form is part of what is asked for: the kept answer is in one of them.
     let whole = (&request, binary);
-    once(&state, &caller.key, "POST /v1/resolve", &idempotency, &whole, async |call| {
-        services.resolve(&caller, &asked, Some(call), |r| render(r, binary)).await
+    once(&state, caller.key.as_str(), "POST /v1/resolve", &idempotency, &whole, async |call| {
+        Ok(services.resolve(&caller, &asked, Some(call), |r| render(r, binary)).await?)
     })
     .await
 }

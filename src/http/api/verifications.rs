@@ -181,10 +181,17 @@ pub(super) async fn create(
         consent_text_version: request.consent_text_version.clone(),
     };
     let services = &state.services;
-    once(&state, &caller.key, "POST /v1/verifications", &idempotency, &request, async |call| {
-        let render = |s: &Started| once::json(StatusCode::CREATED, &started(&state, s));
-        services.start(&caller.key, &start, Some(call), render).await
-    })
+    once(
+        &state,
+        caller.key.as_str(),
+        "POST /v1/verifications",
+        &idempotency,
+        &request,
+        async |call| {
+            let render = |s: &Started| once::json(StatusCode::CREATED, &started(&state, s));
+            Ok(services.start(&caller.key, &start, Some(call), render).await?)
+        },
+    )
     .await
 }
 
@@ -253,12 +260,13 @@ pub(super) async fn retry(
     idempotency: IdempotencyKey,
     Path(id): Path<VerificationId>,
 ) -> Result<Response, Problem> {
-    let found = bearer.verification(&state, &id).await?;
-    let services = &state.services;
-    let scope = &found.app_key;
-    once(&state, scope, "POST /v1/verifications/{id}/retry", &idempotency, &id, async |call| {
+    // A device that lost the answer asks again with the token that the first answer replaced: the
+    // kept answer belongs to whoever holds that token, so the token names the scope.
+    let scope = bearer.scope();
+    once(&state, &scope, "POST /v1/verifications/{id}/retry", &idempotency, &id, async |call| {
+        let found = bearer.verification(&state, &id).await?;
         let render = |s: &Started| once::json(StatusCode::CREATED, &started(&state, s));
-        services.retry(&found, Some(call), render).await
+        Ok(state.services.retry(&found, Some(call), render).await?)
     })
     .await
 }
@@ -273,8 +281,10 @@ pub(super) async fn events(
     bearer: Bearer,
     Path(id): Path<VerificationId>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let place = std::sync::Arc::clone(&state.streams).try_acquire_owned();
+    let place = place.map_err(|_| Error::Busy)?;
     let found = bearer.verification(&state, &id).await?;
-    Ok(Sse::new(follow(state, found))
+    Ok(Sse::new(follow(state, found, place))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
@@ -283,7 +293,11 @@ const POLL: Duration = Duration::from_secs(1);
 /// The longest an event stream goes on; a client that still waits connects again.
 const FOLLOW: Duration = Duration::from_mins(15);
 
-fn follow(state: State, first: Verification) -> impl Stream<Item = Result<Event, Infallible>> {
+fn follow(
+    state: State,
+    first: Verification,
+    place: tokio::sync::OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     struct Following {
         state: State,
         last: Verification,
@@ -292,16 +306,29 @@ fn follow(state: State, first: Verification) -> impl Stream<Item = Result<Event,
         seen: tokio::sync::watch::Receiver<Stage>,
         over: bool,
         until: tokio::time::Instant,
+        _place: tokio::sync::OwnedSemaphorePermit,
     }
     let held = state.services.progress().follow(&first.id);
     let seen = held.subscribe();
     let opening = event("verification", &view(&state, &first));
     let over = first.state.is_settled();
     let until = tokio::time::Instant::now() + FOLLOW;
-    let start = Following { state, last: first, stage: Stage::Waiting, held, seen, over, until };
+    let start = Following {
+        state,
+        last: first,
+        stage: Stage::Waiting,
+        held,
+        seen,
+        over,
+        until,
+        _place: place,
+    };
     let rest = stream::unfold(start, |mut f| async move {
         while !f.over && tokio::time::Instant::now() < f.until {
-            let _ = tokio::time::timeout(POLL, f.seen.changed()).await;
+            tokio::select! {
+                () = f.state.closing.cancelled() => break,
+                _ = tokio::time::timeout(POLL, f.seen.changed()) => {}
+            }
             let stage = *f.seen.borrow_and_update();
             let now = f.state.services.verification(&f.last.id).await.ok()?;
             if now.state != f.last.state || now.attempt != f.last.attempt {

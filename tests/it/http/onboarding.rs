@@ -149,3 +149,43 @@ async fn health_keys_and_description_are_public() {
     assert_eq!(nowhere.problem(), "not-found");
     assert!(nowhere.headers.contains_key("x-request-id"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_makes_and_revokes_keys() {
+    let app = TestApp::start(Setup::default()).await;
+    let admin =
+        app.services.create_key(cameo::domain::access::Role::Admin, "root").await.unwrap().1;
+    let admin = admin.expose();
+    let wish = json!({ "role": "auditor", "name": "second auditor" });
+    assert_eq!(app.post("/v1/keys", &app.app, &wish).await.problem(), "forbidden");
+    let made = app.post("/v1/keys", admin, &wish).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    assert_eq!(app.post("/v1/keys", admin, &wish).await.problem(), "invalid-request");
+    let made = made.json();
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    assert_eq!(app.get("/v1/audit/entries", key).await.status, StatusCode::OK);
+    let list = app.get("/v1/keys", admin).await;
+    assert!(!String::from_utf8_lossy(&list.body).contains(key), "a list shows a secret");
+    let path = format!("/v1/keys/{id}");
+    let revoke = || app.call(app.request(Method::DELETE, &path, admin, None));
+    assert_eq!(revoke().await.status, StatusCode::NO_CONTENT);
+    assert_eq!(revoke().await.problem(), "not-found");
+    assert_eq!(app.get("/v1/audit/entries", key).await.problem(), "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_a_retry_can_be_had_again() {
+    let app = TestApp::start(Setup::default()).await;
+    let (id, token, _) = app.open("person-1").await;
+    app.clock.advance(Duration::from_secs(181));
+    let retry = || {
+        let path = format!("/v1/verifications/{id}/retry");
+        let mut request = app.request(Method::POST, &path, &token, None);
+        request.headers_mut().insert("idempotency-key", "one".parse().unwrap());
+        app.call(request)
+    };
+    let first = retry().await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    // The token was replaced by the answer that got lost.
+    assert_eq!(retry().await.body, first.body);
+}
