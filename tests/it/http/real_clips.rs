@@ -33,6 +33,11 @@ const SCREEN: &str = "scale=330:330,eq=gamma=1.25:contrast=0.85:saturation=0.8,\
                       :cb=128:cr=128,trim=end_frame=1,loop=-1:1:0[grid];\
                       [screen][grid]blend=c0_mode=multiply:shortest=1,gblur=sigma=0.6";
 
+/// A recaptured screen without anything around it, and with less of everything.
+const FILLS: &str = "eq=gamma=1.12:contrast=0.92:saturation=0.9,colorbalance=bs=0.05:bm=0.05[screen];\
+                     nullsrc=s=480x480:r=25,geq=lum='228+18*sin(X*2.1+Y*0.35)*sin(Y*1.9-X*0.2)'\
+                     :cb=128:cr=128,trim=end_frame=1,loop=-1:1:0[grid];\
+                     [screen][grid]blend=c0_mode=multiply:shortest=1,gblur=sigma=0.6";
 /// One picture of the clip, for seven seconds.
 const STILL: &str = "trim=start_frame=25:end_frame=26,loop=174:1:0,setpts=N/25/TB";
 /// A hand that does not keep still, and a camera's noise.
@@ -177,6 +182,18 @@ fn rows(r: &Recordings) -> Vec<Row> {
     let cut = Picture::joined((&one, "2.6"), (&two, "5"), "concat", WEBM);
     let fade = Picture::joined((&one, "3"), (&two, "5"), "xfade=duration=0.6:offset=2.4", MP4);
     let late = Picture::joined((&one, "6"), (&two, "1.6"), "concat", MP4);
+    let passing = Picture::joined(
+        (&one, "7.2"),
+        (&two, "1"),
+        "overlay=enable='between(t,2.1,2.7)':eof_action=repeat",
+        MP4,
+    );
+    let glimpse = Picture::joined(
+        (&one, "7.2"),
+        (&facing, "7.2"),
+        "hstack,drawbox=x=480:w=480:h=480:color=gray:t=fill:enable='not(between(t,3.1,3.7))'",
+        MP4,
+    );
     let beside = Picture::joined((&one, "7"), (&facing, "7"), "hstack", WEBM);
     let nobody = Picture {
         inputs: vec![words(&["-f", "lavfi", "-i", "testsrc2=size=480x480:rate=25:duration=6"])],
@@ -219,6 +236,8 @@ fn rows(r: &Recordings) -> Vec<Row> {
         row("another person by a cut", &lr, cut.with(&right), ANOTHER, true),
         row("another person by a cross-fade", &lr, fade.with(&right), ANOTHER, true),
         row("another person at the end", &lr, late.with(&right), ANOTHER, true),
+        row("another person for 0.6 s", &lr, passing.with(&right), ANOTHER, true),
+        row("a second face for 0.6 s", &lr, glimpse.with(&right), SEVERAL, false),
         row("two faces", &lr, beside.with(&right), SEVERAL, true),
         row("no face", &lr, nobody.with(&right), NOBODY, true),
         row("still photo", &lr, photo(MP4).with(&right), FROZEN, true),
@@ -232,6 +251,13 @@ fn rows(r: &Recordings) -> Vec<Row> {
         row("still photo swung about", &lr, photo(MP4).then(SWUNG).with(&right), MISSING, true),
         row("screen replay 1, WebM", &lr, first(WEBM).then(SCREEN).with(&right), SPOOF, true),
         row("screen replay 2, MP4", &rl, second(MP4).then(SCREEN).with(&right), SPOOF, true),
+        row(
+            "screen that fills the picture",
+            &lr,
+            first(MP4).then(FILLS).with(&right),
+            SPOOF,
+            false,
+        ),
         row("photos of a screen and a print", &lr, slides.with(&right), SPOOF, true),
     ]
 }
