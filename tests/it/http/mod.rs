@@ -3,5 +3,5 @@
 mod bad_input;
 mod crash;
 mod onboarding;
-
+mod real_clips;
 mod story;
