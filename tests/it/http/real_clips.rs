@@ -304,7 +304,14 @@ async fn app(models: &TempDir, motions: &[Motion]) -> TestApp {
     );
     let script = Script { digits: DIGITS.to_vec(), motions: motions.to_vec() };
     let models_dir = Some(models.path().to_owned());
-    TestApp::start(Setup { models: true, models_dir, script: Some(script), config }).await
+    TestApp::start(Setup {
+        models: true,
+        models_dir,
+        script: Some(script),
+        config,
+        ..Setup::default()
+    })
+    .await
 }
 
 /// The checks of a capture by name, and the state it ended in.
