@@ -55,15 +55,18 @@ lint: setup ## Formatting, clippy, shellcheck and cargo-deny (the last two where
 	@scripts/lint.sh
 
 .PHONY: bench
-bench: models ## Run every benchmark and write docs/benchmarks.json (compiles a release build)
-	@echo "make: preparing the Python peer, compiling a release build (ten minutes the first time)"
+bench: models ## Run every benchmark and write docs/benchmarks.json (compiles an optimised build)
+	@echo "make: preparing the Python peer, compiling an optimised build (some minutes the first time)"
 	@python3 -m venv .cache/bench-venv && .cache/bench-venv/bin/pip install --quiet -r benches/peers/requirements.txt
-	@$(ENV) CAMEO_BENCH_PYTHON="$$PWD/.cache/bench-venv/bin/python" cargo bench --bench cameo
+	@$(ENV) CAMEO_BENCH_PYTHON="$$PWD/.cache/bench-venv/bin/python" $(BENCH)
 
 .PHONY: clean
 clean: ## Remove what was built; models and data (onnx/, var/) stay
 	@$(ENV) cargo clean
 	@rm -rf .cache
+
+# The development profile with this crate itself optimised: shares every dependency's build.
+BENCH := cargo --config 'profile.dev.package.cameo.opt-level=3' bench --profile dev --bench cameo
 
 # The recipes of the models that the project trains itself. They need a lot of time and data that
 # is not part of the project: `make train-digits DATASETS=DIR`.
