@@ -1,5 +1,7 @@
 //! Logs and metrics of the process.
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -13,7 +15,10 @@ use crate::config::{LogFormat, Telemetry};
 pub fn start_logs(telemetry: &Telemetry) -> Result<()> {
     let filter = EnvFilter::try_new(&telemetry.filter)
         .with_context(|| format!("telemetry.filter is not valid: {}", telemetry.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match telemetry.format {
         LogFormat::Pretty => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

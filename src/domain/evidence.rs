@@ -62,7 +62,7 @@ pub enum ModelRole {
 }
 
 impl ModelRole {
-    /// Every role.
+    /// Every role, in the order of the pipeline.
     pub const ALL: [Self; 7] = [
         Self::FaceDetector,
         Self::FaceMesh,
@@ -84,6 +84,17 @@ impl ModelRole {
             Self::VoiceActivity => "voice_activity",
             Self::VoiceEmbedding => "voice_embedding",
         }
+    }
+
+    /// Whether a set may hold several models for this role, whose scores are then averaged.
+    pub fn is_ensemble(self) -> bool {
+        matches!(self, Self::AntiSpoof)
+    }
+}
+
+impl std::fmt::Display for ModelRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
     }
 }
 

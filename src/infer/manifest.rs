@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub use adapter::Adapter;
 pub use hash::Sha256Hex;
 
+pub use crate::domain::evidence::ModelRole as Role;
+
 /// The manifest's text as it stood when the program was built.
 const EMBEDDED: &str = include_str!("../../onnx/models.toml");
 
@@ -66,76 +68,6 @@ pub struct Model {
     pub converter: Converter,
     /// Which adapter runs it, and with which parameters.
     pub adapter: Adapter,
-}
-
-/// What a model does in the pipeline.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    clap::ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Role {
-    /// Finds faces in a frame.
-    FaceDetector,
-    /// Places the 468 vertices of the face mesh.
-    FaceMesh,
-    /// Turns an aligned face into a vector.
-    FaceEmbedding,
-    /// Tells a live face from a recapture (presentation attack detection).
-    AntiSpoof,
-    /// Turns speech into digits.
-    Transcription,
-    /// Tells where there is speech.
-    VoiceActivity,
-    /// Turns speech into a vector of the speaker.
-    VoiceEmbedding,
-}
-
-impl Role {
-    /// Every role, in the order of the pipeline.
-    pub const ALL: [Self; 7] = [
-        Self::FaceDetector,
-        Self::FaceMesh,
-        Self::FaceEmbedding,
-        Self::AntiSpoof,
-        Self::Transcription,
-        Self::VoiceActivity,
-        Self::VoiceEmbedding,
-    ];
-
-    /// The role's name, as the manifest spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FaceDetector => "face_detector",
-            Self::FaceMesh => "face_mesh",
-            Self::FaceEmbedding => "face_embedding",
-            Self::AntiSpoof => "anti_spoof",
-            Self::Transcription => "transcription",
-            Self::VoiceActivity => "voice_activity",
-            Self::VoiceEmbedding => "voice_embedding",
-        }
-    }
-
-    /// Whether a set may hold several models for this role, whose scores are then averaged.
-    pub fn is_ensemble(self) -> bool {
-        matches!(self, Self::AntiSpoof)
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }
 
 /// A choice of models that together make a working service.

@@ -119,7 +119,7 @@ impl Models {
                 .iter()
                 .map(|m| ModelRef { id: m.id.clone(), sha256: m.sha256.to_string() })
                 .collect();
-            models.refs.insert(domain_role(role), refs);
+            models.refs.insert(role, refs);
         }
         Ok(models)
     }
@@ -178,18 +178,6 @@ impl Models {
 fn load_whisper(model: &Model, dir: &Path, kind: WhisperKind) -> Result<WhisperModel, Error> {
     let bytes = session::read_checked(model, dir)?;
     Ok(WhisperModel::from_bytes(&bytes, kind, 1)?)
-}
-
-fn domain_role(role: Role) -> ModelRole {
-    match role {
-        Role::FaceDetector => ModelRole::FaceDetector,
-        Role::FaceMesh => ModelRole::FaceMesh,
-        Role::FaceEmbedding => ModelRole::FaceEmbedding,
-        Role::AntiSpoof => ModelRole::AntiSpoof,
-        Role::Transcription => ModelRole::Transcription,
-        Role::VoiceActivity => ModelRole::VoiceActivity,
-        Role::VoiceEmbedding => ModelRole::VoiceEmbedding,
-    }
 }
 
 /// The extents of one image's tensor.
