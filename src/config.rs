@@ -49,7 +49,7 @@ pub enum ConfigError {
     Invalid(String),
 }
 
-/// The whole configuration. `Debug` and [`Config::to_toml`] hide secrets.
+/// The whole configuration. `Debug` and [`Config::redacted`] hide secrets.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

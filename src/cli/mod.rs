@@ -25,7 +25,7 @@ use crate::config::Config;
 #[derive(Debug, Parser)]
 #[command(name = "cameo", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// The configuration file (TOML). Every key can also be set as CAMEO_<SECTION>__<KEY>
+    /// The configuration file (TOML). Every key can also be set as `CAMEO_<SECTION>__<KEY>`
     #[arg(long, global = true, env = "CAMEO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -63,7 +63,7 @@ impl std::fmt::Debug for ForcedScore {
 
 /// Scores `expected` (1 to [`MAX_DIGITS`] digits) against its rivals and the transcript `heard`.
 ///
-/// Exact but for [`MAX_STEPS`]: a rival shares its beginning with the expected string, so its
+/// Exact but for `MAX_STEPS`: a rival shares its beginning with the expected string, so its
 /// likelihood is bounded by that beginning's and its first own digit's, both known after the
 /// expected string is scored; rivals whose bound is below the best found are never decoded.
 pub fn score<M: DigitModel>(

@@ -1,7 +1,7 @@
 //! From evidence to a verdict: a pure judgement.
 //!
 //! [`judge`] reads [`Evidence`] under a [`Policy`] and answers the five questions of
-//! [`Check`](crate::domain::verdict::Check), each in its own file: quality,
+//! [`Check`], each in its own file: quality,
 //! speech, motion, continuity and presentation attacks (`pad`). It reads no clock, draws no random number and runs no model, so
 //! stored evidence gives the same verdict again.
 //!

@@ -1,5 +1,5 @@
 //! What became of every attempt of a verification. Written by
-//! [`verifications`](super::verifications) alone.
+//! [`verifications`] alone.
 
 use sqlx::FromRow;
 

@@ -1,5 +1,5 @@
 //! Verifications: the session, its current attempt, and the job of judging the capture. What
-//! became of every attempt stands in [`attempts`](super::attempts).
+//! became of every attempt stands in [`attempts`].
 //!
 //! Every change is a compare-and-swap on state and attempt (and, while a worker has the job, on the
 //! worker), and returns whether it applied: `false` means that somebody else was first.
