@@ -304,9 +304,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged unless the configuration says otherwise.
+pub const DEFAULT_FILTER: &str = "info,ort=warn,sqlx=warn";
+
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { format: LogFormat::Pretty, filter: "info,ort=warn,sqlx=warn".into() }
+        Self { format: LogFormat::Pretty, filter: DEFAULT_FILTER.into() }
     }
 }
 

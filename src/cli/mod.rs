@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::telemetry;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_FILTER};
 
 /// Identity and consent for generated video.
 #[derive(Debug, Parser)]
@@ -82,9 +82,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let config = || load(cli.config.as_deref());
+    let config = || load(cli.config.as_deref(), Some(QUIET));
     match cli.command {
-        Command::Serve(serve) => serve.run(config()?),
+        Command::Serve(serve) => serve.run(load(cli.config.as_deref(), None)?),
         Command::Demo(demo) => demo.run(config()?),
         Command::Models(args) => models::run(&args),
         Command::Eval(eval) => eval.run(&config()?).map(|()| ExitCode::SUCCESS),
@@ -101,11 +101,17 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-fn load(file: Option<&std::path::Path>) -> Result<Config> {
+/// What commands log that have something to say themselves, unless the configuration says otherwise.
+const QUIET: &str = "warn";
+
+fn load(file: Option<&std::path::Path>, filter: Option<&str>) -> Result<Config> {
     // Values that are not text can't be settings of ours.
     let variables = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let config = Config::load(file, variables)?;
+    let mut config = Config::load(file, variables)?;
+    if let Some(filter) = filter.filter(|_| config.telemetry.filter == DEFAULT_FILTER) {
+        filter.clone_into(&mut config.telemetry.filter);
+    }
     telemetry::start_logs(&config.telemetry)?;
     Ok(config)
 }
