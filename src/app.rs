@@ -276,6 +276,7 @@ fn settings(
         max_capture_bytes: config.capture.max_bytes,
         keep_capture: seconds(config.capture.keep_s),
         keep_evidence: seconds(v.keep_evidence_s),
+        review_within: seconds(v.review_within_s),
         policy,
         workers: config.workers(),
         max_queue: v.max_queue,

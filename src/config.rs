@@ -206,6 +206,8 @@ pub struct Verification {
     pub policy: String,
     /// Seconds that the sealed evidence is kept after the verdict. 0: it is not kept.
     pub keep_evidence_s: u64,
+    /// Seconds a reviewer has to decide; then the verification expires and may be retried.
+    pub review_within_s: u64,
 }
 
 impl Default for Verification {
@@ -223,6 +225,7 @@ impl Default for Verification {
             max_tries: 3,
             policy: "balanced".into(),
             keep_evidence_s: 30 * 86_400,
+            review_within_s: 7 * 86_400,
         }
     }
 }

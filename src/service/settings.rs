@@ -32,6 +32,8 @@ pub struct Settings {
     pub keep_capture: Duration,
     /// How long the sealed evidence is kept after the verdict; zero: it is not kept.
     pub keep_evidence: Duration,
+    /// How long a reviewer has to decide; then the person may try again.
+    pub review_within: Duration,
     /// How captures are judged.
     pub policy: Policy,
     /// Captures judged at once.

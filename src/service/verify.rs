@@ -419,10 +419,11 @@ impl Inner {
         }
     }
 
-    /// What time brings about: challenges expire, kept captures and answers are deleted, keys that
+    /// What time brings about: challenges and undecided reviews expire, kept captures and answers are deleted, keys that
     /// another process made are read.
     pub async fn sweep(&self) -> Result<()> {
         self.expire_overdue().await?;
+        self.lapse_reviews().await?;
         self.reload_keys().await?;
         let now = self.clock().now();
         let before = now.minus(self.settings().keep_capture);
