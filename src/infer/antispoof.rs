@@ -8,7 +8,7 @@ use super::geometry::Area;
 use super::manifest::adapter::{self, Activation};
 use super::manifest::{Adapter, Model};
 use super::picture::{Crop, Frame, stretch};
-use super::session::{Input, Pool, Port, Runtime};
+use super::session::{Pool, Port, Runtime};
 
 /// The installed anti-spoof networks, one or more.
 #[derive(Debug)]
@@ -85,9 +85,7 @@ impl AntiSpoof {
 
 impl Member {
     fn live(&self, crop: &Crop) -> Result<f32, Error> {
-        let image = &self.params.image;
-        let tensor = crop.tensor(image)?;
-        let outputs = self.pool.run(&[Input::F32(&super::extents(image), &tensor)])?;
+        let outputs = self.pool.run_on_crop(&self.params.image, crop)?;
         let classes = outputs.first().map_or(&[][..], |o| &o.data);
         let live = match self.params.activation {
             Activation::None => classes.get(self.params.live_class as usize).copied(),

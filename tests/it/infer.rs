@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use cameo::config;
 use cameo::domain::template::Metric;
 use cameo::infer::manifest::{Adapter, Manifest, Role, Set, adapter::ImageInput};
 use cameo::infer::picture::{Crop, Frame};
@@ -11,24 +12,15 @@ use cameo::infer::session::{Input, Pool, Port, Runtime};
 use cameo::infer::track::{Seen, Tracker};
 use cameo::infer::{Error, LoadOptions, Models};
 
-fn path_from(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from)
-}
+use crate::support::models_config;
 
 fn options() -> LoadOptions {
-    LoadOptions {
-        set: Set::Hermetic,
-        dir: path_from("CAMEO_MODELS_DIR", "onnx/installed"),
-        runtime: path_from("CAMEO_ORT_LIB", "onnx/runtime/libonnxruntime.so"),
-        sessions: 2,
-    }
+    let config::Models { dir, runtime, .. } = models_config();
+    LoadOptions { set: Set::Hermetic, dir, runtime, sessions: 2 }
 }
 
 fn manifest() -> Manifest {
-    match std::env::var_os("CAMEO_MODELS_MANIFEST") {
-        Some(path) => Manifest::load(Path::new(&path)).unwrap(),
-        None => Manifest::embedded().unwrap(),
-    }
+    cameo::app::manifest(models_config().manifest.as_deref()).unwrap()
 }
 
 /// The installed models; `None`, said aloud, where there are none to test with.
@@ -73,6 +65,11 @@ fn image_port(image: &ImageInput) -> Port {
 /// named by the npz member.
 fn check_golden(id: &str, npz: &str, outputs: &[(&str, &str, &[usize])]) {
     let Some(golden) = data("CAMEO_MODELS_EXTRA_DIR", "golden") else { return };
+    check_golden_npz(id, &golden.join(npz), outputs);
+}
+
+/// The same with a file that lies anywhere.
+pub(crate) fn check_golden_npz(id: &str, npz: &Path, outputs: &[(&str, &str, &[usize])]) {
     let (manifest, options) = (manifest(), options());
     let model = manifest.model(id).unwrap();
     if !model.path(&options.dir).is_file() || !options.runtime.is_file() {
@@ -86,8 +83,7 @@ fn check_golden(id: &str, npz: &str, outputs: &[(&str, &str, &[usize])]) {
         Adapter::AntiSpoof(p) => &p.image,
         other => panic!("{} has no image", other.name()),
     };
-    let npz = golden.join(npz);
-    let mut rgb: Vec<u8> = array(&npz, "input_u8");
+    let mut rgb: Vec<u8> = array(npz, "input_u8");
     if matches!(model.adapter, Adapter::AntiSpoof(_)) {
         rgb.chunks_exact_mut(3).for_each(|p| p.swap(0, 2)); // the file has BGR
     }
@@ -104,7 +100,7 @@ fn check_golden(id: &str, npz: &str, outputs: &[(&str, &str, &[usize])]) {
     let pool = Pool::load(&runtime, model, &options.dir, vec![input], ports, 1).unwrap();
     let got = pool.run(&[Input::F32(&extents, &tensor)]).unwrap();
     for (got, (name, member, _)) in got.iter().zip(outputs) {
-        let worst = relative_difference(&got.data, &array::<f32>(&npz, member));
+        let worst = relative_difference(&got.data, &array::<f32>(npz, member));
         println!("{id} {name}: largest difference {worst:.1e} of the largest value");
         assert!(worst < 1e-3, "{id} {name}: {worst}");
     }
