@@ -14,12 +14,12 @@ use cameo::infer::{Error, LoadOptions, Models};
 
 use crate::support::models_config;
 
-fn options() -> LoadOptions {
+pub(crate) fn options() -> LoadOptions {
     let config::Models { dir, runtime, .. } = models_config();
     LoadOptions { set: Set::Hermetic, dir, runtime, sessions: 2 }
 }
 
-fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     cameo::app::manifest(models_config().manifest.as_deref()).unwrap()
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn data(variable: &str, below: &str) -> Option<PathBuf> {
     dir
 }
 
-fn image_port(image: &ImageInput) -> Port {
+pub(crate) fn image_port(image: &ImageInput) -> Port {
     let (w, h) = (Some(image.width as usize), Some(image.height as usize));
     let extents = match image.layout {
         cameo::infer::manifest::adapter::Layout::Nchw => [Some(1), Some(3), h, w],
@@ -65,11 +65,6 @@ fn image_port(image: &ImageInput) -> Port {
 /// named by the npz member.
 fn check_golden(id: &str, npz: &str, outputs: &[(&str, &str, &[usize])]) {
     let Some(golden) = data("CAMEO_MODELS_EXTRA_DIR", "golden") else { return };
-    check_golden_npz(id, &golden.join(npz), outputs);
-}
-
-/// The same with a file that lies anywhere.
-pub(crate) fn check_golden_npz(id: &str, npz: &Path, outputs: &[(&str, &str, &[usize])]) {
     let (manifest, options) = (manifest(), options());
     let model = manifest.model(id).unwrap();
     if !model.path(&options.dir).is_file() || !options.runtime.is_file() {
@@ -83,7 +78,8 @@ pub(crate) fn check_golden_npz(id: &str, npz: &Path, outputs: &[(&str, &str, &[u
         Adapter::AntiSpoof(p) => &p.image,
         other => panic!("{} has no image", other.name()),
     };
-    let mut rgb: Vec<u8> = array(npz, "input_u8");
+    let npz = golden.join(npz);
+    let mut rgb: Vec<u8> = array(&npz, "input_u8");
     if matches!(model.adapter, Adapter::AntiSpoof(_)) {
         rgb.chunks_exact_mut(3).for_each(|p| p.swap(0, 2)); // the file has BGR
     }
@@ -100,7 +96,7 @@ pub(crate) fn check_golden_npz(id: &str, npz: &Path, outputs: &[(&str, &str, &[u
     let pool = Pool::load(&runtime, model, &options.dir, vec![input], ports, 1).unwrap();
     let got = pool.run(&[Input::F32(&extents, &tensor)]).unwrap();
     for (got, (name, member, _)) in got.iter().zip(outputs) {
-        let worst = relative_difference(&got.data, &array::<f32>(npz, member));
+        let worst = relative_difference(&got.data, &array::<f32>(&npz, member));
         println!("{id} {name}: largest difference {worst:.1e} of the largest value");
         assert!(worst < 1e-3, "{id} {name}: {worst}");
     }
