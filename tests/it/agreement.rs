@@ -1,4 +1,4 @@
-//! The project's own models compute here what they computed in the framework that trained them.
+//! The project's digits model hears through whisper.cpp what it heard in the framework that trained it.
 //!
 //! `training/digits/golden.py` writes what a checkpoint hears in some clips. A few clips of made voices
 //! are in `fixtures/digits`; a folder with all test strings, or those of a training run, can be
@@ -8,13 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use cameo::crypto::hash::sha256;
-use cameo::infer::manifest::{Adapter, Role, Set};
-use cameo::infer::picture::Crop;
-use cameo::infer::session::{Pool, Port, Runtime};
 use cameo::infer::whisper::{WhisperKind, WhisperModel};
 use serde::Deserialize;
-
-use crate::infer::{image_port, manifest, options};
 
 /// How far log-likelihoods may be apart, in nats: the weights here are quantised.
 const NATS: f32 = 0.25;
@@ -84,64 +79,5 @@ fn whisper_cpp_hears_what_the_framework_hears() {
         println!("{}: {agree} of {n} transcripts agree, {apart:.3} nats apart", dir.display());
         assert_eq!(agree, n);
         assert!(apart < NATS, "{apart}");
-    }
-}
-
-/// `tests/vectors/pad.json`, which `training/pad/export.py` writes.
-#[derive(Deserialize)]
-struct Vectors {
-    /// Width and height of the input.
-    side: u32,
-    vectors: Vec<Vector>,
-}
-
-#[derive(Deserialize)]
-struct Vector {
-    k: u32,
-    probabilities: Vec<f32>,
-}
-
-/// Input `k` of the vectors as rows of red, green, blue: whole numbers by formula, no photograph.
-fn pattern(k: u32, side: u32) -> Vec<u8> {
-    let mut rgb = Vec::new();
-    for y in 0..side {
-        for x in 0..side {
-            let value =
-                |c: u32| (x * (3 + k) + y * (5 + 2 * k) + x * y * (1 + c) / (7 + k) + 40 * c) % 256;
-            rgb.extend([2, 1, 0].map(|c| value(c) as u8)); // the formula counts blue first
-        }
-    }
-    rgb
-}
-
-#[test]
-fn onnx_runtime_computes_what_the_framework_computes() {
-    let manifest = manifest();
-    let own: Vec<_> = manifest.set(Set::Hermetic).filter(|m| m.role == Role::AntiSpoof).collect();
-    let (Ok(file), [model]) = (std::fs::read("tests/vectors/pad.json"), &own[..]) else {
-        println!("SKIPPED: there is no anti-spoof model of the project's own, or no vectors of it");
-        return;
-    };
-    let vectors: Vectors = serde_json::from_slice(&file).unwrap();
-    let Adapter::AntiSpoof(params) = &model.adapter else { panic!("{}", model.id) };
-    let options = options();
-    if !model.path(&options.dir).is_file() || !options.runtime.is_file() {
-        println!("SKIPPED: {} is not installed", model.id);
-        return;
-    }
-    let runtime = Runtime::load(&options.runtime).unwrap();
-    let classes = Some(params.classes as usize);
-    let outputs = vec![Port::f32(&params.output, &[Some(1), classes])];
-    let inputs = vec![image_port(&params.image)];
-    let pool = Pool::load(&runtime, model, &options.dir, inputs, outputs, 1).unwrap();
-    assert!(!vectors.vectors.is_empty());
-    for v in vectors.vectors {
-        let crop = Crop::new(vectors.side, vectors.side, pattern(v.k, vectors.side)).unwrap();
-        let got = pool.run_on_crop(&params.image, &crop).unwrap();
-        assert_eq!(got[0].data.len(), v.probabilities.len());
-        let apart = got[0].data.iter().zip(&v.probabilities).map(|(a, b)| (a - b).abs());
-        let apart = apart.fold(0.0, f32::max);
-        println!("{}, input {}: {apart:.1e} apart", model.id, v.k);
-        assert!(apart < 1e-3, "{apart}");
     }
 }

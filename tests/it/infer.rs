@@ -14,12 +14,12 @@ use cameo::infer::{Error, LoadOptions, Models};
 
 use crate::support::models_config;
 
-pub(crate) fn options() -> LoadOptions {
+fn options() -> LoadOptions {
     let config::Models { dir, runtime, .. } = models_config();
     LoadOptions { set: Set::Hermetic, dir, runtime, sessions: 2 }
 }
 
-pub(crate) fn manifest() -> Manifest {
+fn manifest() -> Manifest {
     cameo::app::manifest(models_config().manifest.as_deref()).unwrap()
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn data(variable: &str, below: &str) -> Option<PathBuf> {
     dir
 }
 
-pub(crate) fn image_port(image: &ImageInput) -> Port {
+fn image_port(image: &ImageInput) -> Port {
     let (w, h) = (Some(image.width as usize), Some(image.height as usize));
     let extents = match image.layout {
         cameo::infer::manifest::adapter::Layout::Nchw => [Some(1), Some(3), h, w],

@@ -35,8 +35,9 @@ pub use report::Report;
 const JOINED: usize = 40;
 /// Random strings asked about for each clip.
 const IMPOSTORS: usize = 40;
-/// Log-likelihood ratio per digit below which a wrong string is hopeless and not followed further.
-const HOPELESS: f32 = -12.0;
+/// Log-likelihood ratio per digit below which a wrong string is hopeless and not followed further:
+/// far below any threshold, and two or three digits into a random string.
+const HOPELESS: f32 = -4.0;
 /// What fits the digits model's window.
 const LONGEST: usize = RATE * 102 / 10;
 

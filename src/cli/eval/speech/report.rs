@@ -338,7 +338,7 @@ impl Report {
                 plot::histogram(
                     "Verification score, all conditions",
                     "nats per digit over the best rival",
-                    (-6.0, 3.0),
+                    (-5.0, 3.0),
                     &[
                         ("right string", &all.genuine),
                         ("one digit wrong", &all.near),
