@@ -15,11 +15,11 @@ from draw import (
 )
 
 CODECS = {
-    "h264": ["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "3"],
-    "vp8": ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-g", "3", "-b:v", "20M"],
+    "h264": ["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "2"],
+    "vp8": ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-g", "2", "-b:v", "20M"],
 }
-SIDE = 224  # of the frame that is encoded
-TAKES = 3  # frames of each picture: a key frame and two that follow, of which the last is kept
+SIDE = 192  # of the frame that is encoded
+TAKES = 2  # frames of each picture: a key frame and one that follows, which is kept
 
 
 def capture(r: Rng, x: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160), blocks: tuple[int, ...] = (2, 3, 2), drop: float = 0.3) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 40, 80, 128), blocks: tuple[int, ...] = (1, 2, 2), drop: float = 0.3) -> None:
         super().__init__()
         self.stem = conv(3, widths[0], 3, 2)
         stages = []
@@ -41,7 +41,7 @@ class Net(nn.Module):
         self.head = nn.Linear(2 * widths[-1], CLASSES)
 
     def features(self, x: Tensor) -> Tensor:
-        """(n, 3, 96, 96), 0–255, to (n, 320)."""
+        """(n, 3, 96, 96), 0–255, to (n, 256)."""
         y = self.stages(self.stem((x - 127.5) / 64))
         return torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from draw import Rng, blur, chance, clouds, uniform
 
-STEPS = 40
+STEPS = 30
 
 
 def union(a: np.ndarray, b: np.ndarray, k: float) -> np.ndarray:
@@ -145,8 +145,8 @@ def head(r: Rng, side: int) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--count", type=int, default=600)
-    parser.add_argument("--side", type=int, default=160)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--side", type=int, default=128)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     r = np.random.default_rng(3)

@@ -86,7 +86,8 @@ def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
     x = x * (1 - veil) + draw(0, 1) * veil * 160
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
     x = x + (soft - x) * draw(-0.5, 1) * on(0.5)
-    x = x + torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32)) * draw(0, 9) * on(0.4)
+    if rng.random() < 0.5:
+        x = x + torch.randn_like(x) * draw(0, 9)
     return x.clamp(0, 255)
 
 
