@@ -1,4 +1,4 @@
-"""Reads the genuine faces of a datasets folder: `sources.py DATASETS WORK --detector YUNET.onnx`.
+"""Reads the genuine faces of a datasets folder: `sources.py DATASETS WORK --detector FILE.onnx`.
 
 Photographs and frames of clips become PNG files with an alpha channel that says where the person
 is (GrabCut), with the face's box in `index.json`. A person, or a clip, is in one split only.
@@ -15,27 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from detect import Detector
+
 VIDEO = (".mp4", ".mpg", ".webm", ".mov", ".avi")
 WIDEST_FACE = 110  # pixels; the network sees a face 36 pixels wide
 MARGIN = 1.3  # kept around the face, in face widths
-
-
-class Detector:
-    """YuNet through OpenCV: the largest face of a picture."""
-
-    def __init__(self, path: Path) -> None:
-        self.net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), 0.7, 0.3, 50)
-
-    def largest(self, image: np.ndarray) -> np.ndarray | None:
-        """Its box (x, y, width, height) in pixels."""
-        h, w = image.shape[:2]
-        scale = min(1.0, 640 / max(h, w))
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        self.net.setInputSize((small.shape[1], small.shape[0]))
-        _, faces = self.net.detect(small)
-        if faces is None:
-            return None
-        return max(faces, key=lambda f: f[2] * f[3])[:4] / scale
 
 
 def frames(path: Path, count: int) -> list[np.ndarray]:
