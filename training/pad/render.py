@@ -36,19 +36,28 @@ class Look:
         self.jaw, self.chin = u(0.5, 0.66), u(0.7, 0.85)
         self.eye, self.nose, self.nostril = u(0.27, 0.34), u(0.26, 0.36), u(0.1, 0.16)
         self.mouth, self.lip, self.open = u(0.19, 0.28), u(0.05, 0.09), max(0.0, u(-0.3, 0.9))
-        self.iris, self.lid = u(0.055, 0.085), u(0.02, 0.09)
+        self.iris, self.lid = u(0.055, 0.085), u(0.004, 0.09)
         self.brow, self.brow_height = u(0.02, 0.05), u(0.2, 0.26)
-        self.hair_front, self.hair_side = u(-0.75, -0.5), u(0.0, 0.35)
-        tone = u(0.35, 1.0)
-        self.skin = np.array([0.62, 0.72, 0.95]) * tone * r.uniform(0.88, 1.1, 3)
-        self.lips = self.skin * np.array([0.75, 0.65, 0.95])
-        self.hair = r.uniform(0.02, 0.6) * r.uniform(0.5, 1.2, 3)
+        self.hair_front, self.hair_side = u(-0.75, -0.5), u(0.0, 0.9)
+        self.hair_thick = u(0.02, 0.22)
+        tone = u(0.3, 1.0) ** 0.6
+        self.skin = np.array([0.6, 0.72, 0.93]) * tone * r.uniform(0.94, 1.06, 3)
+        self.lips = self.skin * np.array([u(0.6, 0.9), u(0.55, 0.8), u(0.85, 1.0)])
+        brown = np.array([0.35, 0.55, 0.85]) * u(0.05, 0.9)
+        self.hair = brown if chance(r, 0.8) else r.uniform(0.02, 0.6) * r.uniform(0.5, 1.2, 3)
         self.eyes = r.uniform(0.1, 0.55, 3)
         self.cloth = r.uniform(0.05, 0.95, 3)
         self.wall = r.uniform(0.1, 0.95) * r.uniform(0.85, 1.1, 3)
 
     def surface(self, p: np.ndarray) -> np.ndarray:
-        """Distance to the head, about; x right, y down, z towards the viewer."""
+        """Distance to the head with its hair, about; x right, y down, z towards the viewer."""
+        t = self.hair_thick
+        hair = ellipsoid(p, (0, -0.2, -0.12), (0.82 + t, 1.0 + t, 0.9 + t))
+        face = np.maximum(p[2] - 0.25, self.hair_front + 0.1 - p[1])  # the hair leaves the face free
+        hair = np.maximum(hair, np.minimum(face, p[2] - 0.1))
+        return np.minimum(self.head(p), np.maximum(hair, p[1] - self.hair_side))
+
+    def head(self, p: np.ndarray) -> np.ndarray:
         skull = ellipsoid(p, (0, -0.15, 0), (0.8, 1.0, 0.92))
         d = union(skull, ellipsoid(p, (0, 0.42, 0.1), (self.jaw, self.chin, 0.72)), 12)
         d = union(d, ellipsoid(p, (0, 0.12, 0.86), (0.07, 0.3, 0.16)), 18)
@@ -88,10 +97,10 @@ class Look:
         my = y - 0.62
         paint(soft(np.hypot(x / self.mouth, my / (self.lip + 0.15 * self.open)) - 1, 0.08) * front, self.lips, 0.85)
         paint(soft(np.hypot(x / (self.mouth * 0.92), my / (0.01 + 0.25 * self.open)) - 1, 0.1) * front, self.lips * 0.3, 0.95)
-        hair = (y < self.hair_front - 0.12 * np.cos(x * 3)) | ((z < 0.12) & (y < self.hair_side) & (np.abs(x) < 0.95))
-        hair = cv2.GaussianBlur((hair & (y < 0.9)).astype(np.float32), (0, 0), 0.8)
+        hair = (y < self.hair_front - 0.12 * np.cos(x * 3)) | ((z < 0.12) & (y < self.hair_side))
+        hair = cv2.GaussianBlur((hair | (self.head(p) > 0.05)).astype(np.float32), (0, 0), 0.8)
         paint(hair, self.hair)
-        paint((y > 1.25).astype(np.float64), self.cloth)
+        paint((y > uniform(r, 1.2, 1.8)).astype(np.float64), self.cloth)
         return out
 
 

@@ -78,14 +78,16 @@ def degrade(x: Tensor, rng: np.random.Generator) -> Tensor:
     def on(p: float) -> Tensor:
         return torch.from_numpy((rng.random((n, 1, 1, 1)) < p).astype(np.float32))
 
-    x = x * (1 + (draw(0.55, 1.3) * draw(0.82, 1.2, 3) - 1) * on(0.7))
-    x = (x - 128) * (1 + (draw(0.75, 1.25) - 1) * on(0.5)) + 128
-    grey = (x * torch.tensor([0.114, 0.587, 0.299]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    x = x + (grey - x) * draw(0, 0.9) * on(0.3)
+    # Gain, contrast about the middle, and haze are one gain and one offset for each channel.
+    gain = 1 + (draw(0.55, 1.3) * draw(0.82, 1.2, 3) - 1) * on(0.7)
+    contrast = 1 + (draw(0.75, 1.25) - 1) * on(0.5)
     veil = draw(0, 0.4) * on(0.3)
-    x = x * (1 - veil) + draw(0, 1) * veil * 160
+    x = x * (gain * contrast * (1 - veil)) + (128 * (1 - contrast) * (1 - veil) + draw(0, 1) * veil * 160)
+    if rng.random() < 0.5:
+        grey = (x * torch.tensor([0.114, 0.587, 0.299]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        x = torch.lerp(x, grey, draw(0, 0.9) * on(0.6))
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
-    x = x + (soft - x) * draw(-0.5, 1) * on(0.5)
+    x = torch.lerp(x, soft, draw(-0.5, 1) * on(0.5))
     if rng.random() < 0.5:
         x = x + torch.randn_like(x) * draw(0, 9)
     return x.clamp(0, 255)
