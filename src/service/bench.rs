@@ -3,6 +3,7 @@
 
 use crate::domain::challenge::Challenge;
 use crate::domain::evidence::MediaFacts;
+use crate::env::thread_cpu_ms;
 use crate::infer::Models;
 use crate::infer::geometry::Area;
 use crate::infer::picture::{Frame, Thumbnail, look};
@@ -126,11 +127,4 @@ impl Stages {
         }
         outcome
     }
-}
-
-/// CPU time of this thread in milliseconds, from the scheduler's statistics; zero where the kernel
-/// keeps none.
-fn thread_cpu_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e6
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use cameo::config;
 use cameo::domain::template::Metric;
 use cameo::infer::manifest::{Adapter, Manifest, Role, Set, adapter::ImageInput};
 use cameo::infer::picture::{Crop, Frame};
@@ -11,24 +12,15 @@ use cameo::infer::session::{Input, Pool, Port, Runtime};
 use cameo::infer::track::{Seen, Tracker};
 use cameo::infer::{Error, LoadOptions, Models};
 
-fn path_from(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from)
-}
+use crate::support::models_config;
 
 fn options() -> LoadOptions {
-    LoadOptions {
-        set: Set::Hermetic,
-        dir: path_from("CAMEO_MODELS_DIR", "onnx/installed"),
-        runtime: path_from("CAMEO_ORT_LIB", "onnx/runtime/libonnxruntime.so"),
-        sessions: 2,
-    }
+    let config::Models { dir, runtime, .. } = models_config();
+    LoadOptions { set: Set::Hermetic, dir, runtime, sessions: 2 }
 }
 
 fn manifest() -> Manifest {
-    match std::env::var_os("CAMEO_MODELS_MANIFEST") {
-        Some(path) => Manifest::load(Path::new(&path)).unwrap(),
-        None => Manifest::embedded().unwrap(),
-    }
+    cameo::app::manifest(models_config().manifest.as_deref()).unwrap()
 }
 
 /// The installed models; `None`, said aloud, where there are none to test with.
