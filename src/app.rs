@@ -148,6 +148,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         master: MasterKeys::from(master),
         models: Arc::new(models),
         decoder,
+        graph: None,
     };
     Ok(Services::open(parts).await?)
 }
@@ -289,6 +290,7 @@ fn settings(
         },
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
+        graph_kept: Duration::ZERO,
     })
 }
 

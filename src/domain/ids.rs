@@ -98,6 +98,18 @@ id!(
     UseId, "use", "use"
 );
 id!(
+    /// A grant to one person, besides the standing permissions.
+    GrantId, "grant", "gra"
+);
+id!(
+    /// Somebody's request to use a cameo.
+    RequestId, "request", "req"
+);
+id!(
+    /// Several cameos that were resolved together.
+    SceneId, "scene", "sce"
+);
+id!(
     /// An API key's public part.
     ApiKeyId, "API key", "key"
 );

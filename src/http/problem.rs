@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::domain::verification::State;
 use crate::media;
 use crate::service::Error;
+use crate::service::resolve::Refusal;
 use crate::store;
 
 macro_rules! types {
@@ -201,7 +202,6 @@ impl From<Error> for Problem {
             Error::ConsentChanged { current } => {
                 Self::new(Type::ConsentChanged, detail).with("current_version", current)
             }
-            Error::Denied(rule) => Self::new(Type::Denied, detail).with("rule", rule.name()),
             Error::IdempotencyMismatch => Self::new(Type::IdempotencyKeyReused, detail),
             Error::IdempotencyInFlight => Self::new(Type::IdempotencyInFlight, detail).after(1),
             Error::Busy => Self::new(Type::Busy, detail).after(1),
@@ -216,6 +216,20 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
+    /// What a generator is told whose scene was refused.
+    pub(super) fn refused(refusals: &[Refusal]) -> Self {
+        let rule = Refusal::first_rule(refusals);
+        let each: Vec<Value> = refusals
+            .iter()
+            .map(|r| {
+                json!({ "cameo_id": r.cameo.as_str(), "use_id": r.use_id.as_str(), "rule": r.rule.name() })
+            })
+            .collect();
+        Self::new(Type::Denied, format!("{} {}", rule.meaning(), rule.fix()))
+            .with("rule", rule.name())
+            .with("refusals", each)
+    }
+
     fn internal() -> Self {
         Self::new(Type::Internal, "The request could not be carried out. Nothing was changed.")
     }
@@ -287,7 +301,6 @@ pub fn catalogue() -> String {
 mod tests {
     use super::*;
     use crate::domain::access::Role;
-    use crate::domain::consent::Rule;
     use crate::env::Millis;
 
     #[test]
@@ -308,7 +321,6 @@ mod tests {
             (Error::Capture(media::Error::TooLong { max_ms: 1 }), "capture-over-limit", 422),
             (Error::Capture(media::Error::ChildDied { signal: None }), "unavailable", 503),
             (Error::ConsentChanged { current: 1 }, "consent-changed", 412),
-            (Error::Denied(Rule::Audience), "consent-denied", 403),
             (Error::IdempotencyMismatch, "idempotency-key-reused", 422),
             (Error::IdempotencyInFlight, "idempotency-in-flight", 409),
             (Error::Busy, "busy", 429),

@@ -2,7 +2,7 @@
 
 use crate::crypto;
 use crate::domain::access::Role;
-use crate::domain::consent::Rule;
+use crate::domain::consent::Unfit;
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::media;
@@ -67,9 +67,6 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
-    /// Consent does not allow the use.
-    #[error("{}", .0.meaning())]
-    Denied(Rule),
     /// The Idempotency-Key was used for another request.
     #[error("this Idempotency-Key was used for another request: use a new one")]
     IdempotencyMismatch,
@@ -99,6 +96,12 @@ impl From<store::Error> for Error {
             store::Error::Busy(_) => Self::Busy,
             e => Self::Store(e),
         }
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(e: Unfit) -> Self {
+        Self::Invalid { field: e.field, reason: e.reason }
     }
 }
 

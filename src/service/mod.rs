@@ -1,15 +1,20 @@
 //! The use cases: what the app, a generator, a reviewer and an auditor can do.
 //!
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
-//! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`resolve`] hands out
-//! tokens, [`audit`] shows the log. Every effect and its log entry are one transaction.
+//! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
+//! people, [`decisions`] says what they come to, [`resolve`] hands out tokens, [`audit`] shows the
+//! log. Every effect and its log entry are one transaction.
 
 pub mod access;
 pub mod audit;
 pub mod bench;
 pub mod consent;
+pub mod decisions;
 mod enrol;
 mod error;
+pub mod grants;
+pub mod graph;
+pub mod issue;
 mod ledger;
 pub mod measure;
 pub mod onboard;
@@ -50,6 +55,8 @@ pub struct Parts {
     pub models: Arc<Models>,
     /// The sandboxed decoder.
     pub decoder: Decoder,
+    /// Asks the app who follows whom; `None` where the app says so ahead.
+    pub graph: Option<Arc<dyn graph::AskGraph>>,
     /// How it all is set.
     pub settings: Settings,
 }
@@ -65,6 +72,7 @@ pub struct Inner {
     signing: signing::Signing,
     spool: spool::Spool,
     progress: progress::Hub,
+    answers: graph::Cache,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
     /// One proof at a time: each reads the whole log.
@@ -95,6 +103,7 @@ impl Services {
             signing,
             spool,
             progress: progress::Hub::default(),
+            answers: graph::Cache::default(),
             looks: tokio::sync::Semaphore::new(workers),
             proofs: tokio::sync::Semaphore::new(1),
             work: tokio::sync::Notify::new(),

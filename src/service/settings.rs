@@ -50,6 +50,8 @@ pub struct Settings {
     pub orphan_age: Duration,
     /// How long a token is good.
     pub token_ttl: Duration,
+    /// How long an answer of the app about who follows whom is kept.
+    pub graph_kept: Duration,
 }
 
 /// A challenge that is given, not drawn.

@@ -25,6 +25,8 @@ pub(super) enum Sealed {
     Permissions,
     Requester,
     Salt,
+    Grant,
+    Wish,
 }
 
 impl Sealed {
@@ -35,6 +37,8 @@ impl Sealed {
             Self::Permissions => "permissions",
             Self::Requester => "requester",
             Self::Salt => "log-salt",
+            Self::Grant => "grant",
+            Self::Wish => "wish",
         }
     }
 }
@@ -101,6 +105,12 @@ impl Inner {
 }
 
 impl Person {
+    /// Finds what is kept of another person in this one's matters, without naming them: a hash
+    /// under this person's key.
+    pub(super) fn tag(&self, other: &SubjectId) -> [u8; 32] {
+        *self.key.derive("other-person", other.as_str().as_bytes())
+    }
+
     /// Opens what [`Inner::seal`] made.
     pub(super) fn open<T: DeserializeOwned>(
         &self,

@@ -12,9 +12,9 @@ sql! {
     const INSERT: &str = "INSERT INTO cameos (id, subject, state, template_version, created_ms)
         VALUES ($1, $2, 'active', 0, $3)
         ON CONFLICT (subject) WHERE state = 'active' DO NOTHING";
-    const GET: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms
+    const GET: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms, frozen_ms
         FROM cameos WHERE id = $1";
-    const ACTIVE: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms
+    const ACTIVE: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms, frozen_ms
         FROM cameos WHERE subject = $1 AND state = 'active'";
     const NEXT_VERSION: &str = "UPDATE cameos SET template_version = template_version + 1
         WHERE id = $1 AND state = 'active' RETURNING template_version";
@@ -72,6 +72,8 @@ pub struct Cameo {
     pub created: Millis,
     /// When it was deleted.
     pub deleted: Option<Millis>,
+    /// Since when it is frozen, where it is: nobody gets a token.
+    pub frozen: Option<Millis>,
 }
 
 /// One enrolment's template.
@@ -122,6 +124,7 @@ struct Row {
     template_version: i64,
     created_ms: i64,
     deleted_ms: Option<i64>,
+    frozen_ms: Option<i64>,
 }
 
 impl Row {
@@ -133,6 +136,7 @@ impl Row {
             template_version: rows::count("cameos.template_version", self.template_version)?,
             created: Millis(self.created_ms),
             deleted: self.deleted_ms.map(Millis),
+            frozen: self.frozen_ms.map(Millis),
         })
     }
 }

@@ -37,6 +37,8 @@ pub mod cameos;
 pub mod captures_seen;
 pub mod consents;
 pub mod failures;
+pub mod grants;
+pub mod graph;
 pub mod idempotency;
 pub mod log;
 pub mod meta;
@@ -59,6 +61,8 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("captures_seen", captures_seen::STATEMENTS),
         ("consents", consents::STATEMENTS),
         ("failures", failures::STATEMENTS),
+        ("grants", grants::STATEMENTS),
+        ("graph", graph::STATEMENTS),
         ("idempotency", idempotency::STATEMENTS),
         ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["tlog", "token"],
     &["store", "infer", "media", "liveness", "identity", "drawn"],
     &["service"],
-    &["http", "config"],
+    &["http", "config", "outbound"],
     &["app"],
     &["cli"],
 ];

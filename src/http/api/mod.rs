@@ -6,6 +6,7 @@ pub mod health;
 pub mod keys;
 pub mod resolve;
 pub mod reviews;
+pub mod scope;
 pub mod verifications;
 pub mod well_known;
 
@@ -74,6 +75,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(cameos::read))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
         .routes(routes!(resolve::resolve))
+        .routes(routes!(resolve::scene))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
