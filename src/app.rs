@@ -22,6 +22,7 @@ use crate::http;
 use crate::infer::manifest::Manifest;
 use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
+use crate::outbound::{self, Outbound};
 use crate::media::{Decoder, Limits, sandbox};
 use crate::service::{Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
@@ -149,6 +150,11 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         models: Arc::new(models),
         decoder,
         graph: None,
+        outbound: Outbound::new(outbound::Policy {
+            allow_http: config.takedown.allow_http,
+            allow_private: config.takedown.allow_private,
+            ..outbound::Policy::default()
+        }),
     };
     Ok(Services::open(parts).await?)
 }
@@ -261,6 +267,7 @@ fn settings(
         bail!("verification.policy names no policy: use balanced or strict");
     };
     let seconds = Duration::from_secs;
+    let days = |n: u32| Duration::from_hours(24) * n;
     Ok(Settings {
         issuer: config.server.public_url.clone(),
         challenge: ChallengeRules {
@@ -291,6 +298,10 @@ fn settings(
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
         graph_kept: Duration::ZERO,
+        takedown_deadline: seconds(config.takedown.deadline_s),
+        keep_withdrawn: days(config.retention.withdrawn_days),
+        keep_unused: days(config.retention.unused_days),
+        keep_inactive: days(config.retention.inactive_days),
     })
 }
 

@@ -67,6 +67,10 @@ pub struct Config {
     pub capture: Capture,
     /// Conditioning tokens.
     pub token: Token,
+    /// How long identities are kept.
+    pub retention: Retention,
+    /// Take-downs, and the webhooks that tell generators of them.
+    pub takedown: Takedown,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -284,6 +288,43 @@ impl Default for Token {
     }
 }
 
+/// How long identities are kept (Illinois BIPA §15(a): until the purpose has ended, three years at
+/// most after the person was last there).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days after consent was withdrawn and not given again. 0: with the next sweep.
+    pub withdrawn_days: u32,
+    /// Days after the enrolment where no consent was ever given.
+    pub unused_days: u32,
+    /// Days after the person last enrolled or said anything about their consent.
+    pub inactive_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { withdrawn_days: 30, unused_days: 90, inactive_days: 3 * 365 }
+    }
+}
+
+/// Take-downs, and the webhooks that tell generators of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Takedown {
+    /// How long a generator has to acknowledge one, in seconds.
+    pub deadline_s: u64,
+    /// Whether webhooks may use plain HTTP: for development alone.
+    pub allow_http: bool,
+    /// Whether webhooks may lie inside the operator's network.
+    pub allow_private: bool,
+}
+
+impl Default for Takedown {
+    fn default() -> Self {
+        Self { deadline_s: 86_400, allow_http: false, allow_private: false }
+    }
+}
+
 /// Logs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -409,6 +450,11 @@ impl Config {
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
             ("database.max_connections", self.database.max_connections.into(), 2..=1000),
             ("token.ttl_s", self.token.ttl_s, 10..=86_400),
+            ("takedown.deadline_s", self.takedown.deadline_s, 60..=30 * 86_400),
+            ("retention.withdrawn_days", self.retention.withdrawn_days.into(), 0..=3 * 365),
+            ("retention.unused_days", self.retention.unused_days.into(), 1..=3 * 365),
+            // The law's own limit.
+            ("retention.inactive_days", self.retention.inactive_days.into(), 1..=3 * 365),
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
             ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),

@@ -110,6 +110,14 @@ id!(
     SceneId, "scene", "sce"
 );
 id!(
+    /// A person's objection to a use.
+    TakedownId, "take-down", "tkd"
+);
+id!(
+    /// A message to a generator.
+    MessageId, "message", "msg"
+);
+id!(
     /// An API key's public part.
     ApiKeyId, "API key", "key"
 );

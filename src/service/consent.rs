@@ -132,6 +132,9 @@ impl Inner {
                 at: now,
                 log_index,
             };
+            if kind == ConsentKind::Withdrawn {
+                token_status::revoke(tx, id, now).await?;
+            }
             // The entry stands before what refers to it.
             ledger.write(tx).await?;
             consents::append(tx, &row).await?;

@@ -67,6 +67,15 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
+    /// The generator has registered no key that a payload could be sealed to.
+    #[error("this generator has no key to seal to: register one with POST /v1/generator/keys")]
+    NoRecipientKey,
+    /// The generator has reported as much about this use as is kept.
+    #[error("this use has {max} reports already: no more are taken")]
+    TooManyReports {
+        /// The limit.
+        max: u32,
+    },
     /// The Idempotency-Key was used for another request.
     #[error("this Idempotency-Key was used for another request: use a new one")]
     IdempotencyMismatch,

@@ -11,6 +11,7 @@ use crate::domain::ids::{CameoId, GrantId, RequestId, SubjectId};
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::grants::{self, StoredGrant};
+use crate::store::token_status;
 use crate::tlog::Kind;
 
 /// A grant as the person sees it.
@@ -73,6 +74,7 @@ impl Inner {
             if !grants::revoke(tx, grant, now).await? {
                 return Err(unknown());
             }
+            token_status::revoke_grant(tx, id, grant.as_str(), now).await?;
             let note = Note::new(Kind::ConsentChanged)
                 .about(&person)
                 .public("event", "grant_revoked")

@@ -13,21 +13,28 @@ pub mod decisions;
 mod enrol;
 mod error;
 pub mod grants;
+pub mod generators;
 pub mod graph;
 pub mod issue;
 mod ledger;
+pub mod lifecycle;
 pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
 pub mod resolve;
+pub mod retention;
 pub mod review;
 mod settings;
 pub mod signing;
 mod spool;
 pub mod spread;
+pub mod status;
 mod subject;
+pub mod takedown;
+pub mod uses;
 pub mod verify;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -38,6 +45,7 @@ use crate::crypto::master::MasterKeys;
 use crate::env::{Clock, Entropy};
 use crate::infer::Models;
 use crate::media::Decoder;
+use crate::outbound::Outbound;
 use crate::store::Db;
 
 /// Everything that the use cases work with.
@@ -57,6 +65,8 @@ pub struct Parts {
     pub decoder: Decoder,
     /// Asks the app who follows whom; `None` where the app says so ahead.
     pub graph: Option<Arc<dyn graph::AskGraph>>,
+    /// Calls generators' webhooks.
+    pub outbound: Outbound,
     /// How it all is set.
     pub settings: Settings,
 }
@@ -73,6 +83,11 @@ pub struct Inner {
     spool: spool::Spool,
     progress: progress::Hub,
     answers: graph::Cache,
+    places: status::Places,
+    /// Wakes the messenger.
+    mail: tokio::sync::Notify,
+    /// What was deleted may still be in the write-ahead log.
+    unscrubbed: std::sync::atomic::AtomicBool,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
     /// One proof at a time: each reads the whole log.
@@ -104,6 +119,9 @@ impl Services {
             spool,
             progress: progress::Hub::default(),
             answers: graph::Cache::default(),
+            places: status::Places::default(),
+            mail: tokio::sync::Notify::new(),
+            unscrubbed: std::sync::atomic::AtomicBool::new(false),
             looks: tokio::sync::Semaphore::new(workers),
             proofs: tokio::sync::Semaphore::new(1),
             work: tokio::sync::Notify::new(),

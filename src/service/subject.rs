@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Error, Inner, Result};
 use crate::crypto::master::{Owner, SubjectKey};
-use crate::domain::ids::SubjectId;
+use crate::domain::ids::{ApiKeyId, CameoId, SubjectId};
 use crate::env::random;
 use crate::store::{Tx, subjects};
 
@@ -109,6 +109,14 @@ impl Person {
     /// under this person's key.
     pub(super) fn tag(&self, other: &SubjectId) -> [u8; 32] {
         *self.key.derive("other-person", other.as_str().as_bytes())
+    }
+
+    /// The name under which one generator knows a cameo of this person. It is derived from the
+    /// person's key: two generators can't match theirs, and nobody can when the key is destroyed.
+    pub(super) fn pairwise(&self, cameo: &CameoId, generator: &ApiKeyId) -> String {
+        let pair = format!("{cameo} {generator}");
+        let name = self.key.derive("pairwise-subject", pair.as_bytes());
+        format!("ps_{}", hex::encode(&name[..16]))
     }
 
     /// Opens what [`Inner::seal`] made.
