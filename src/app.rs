@@ -1,6 +1,7 @@
 //! The composition root: the only place that wires everything, and the only one that reads the real
 //! clock and the real random source.
 
+mod graph;
 pub mod secrets;
 pub mod telemetry;
 
@@ -23,7 +24,7 @@ use crate::infer::manifest::Manifest;
 use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
 use crate::media::{Decoder, Limits, sandbox};
-use crate::service::{Parts, Script, Services, Settings};
+use crate::service::{Controller, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
 
 /// A service that is put together and not serving yet.
@@ -148,7 +149,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         master: MasterKeys::from(master),
         models: Arc::new(models),
         decoder,
-        graph: None,
+        graph: graph::asking(&config.graph)?,
     };
     Ok(Services::open(parts).await?)
 }
@@ -290,8 +291,18 @@ fn settings(
         },
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
-        graph_kept: Duration::ZERO,
+        graph_kept: seconds(config.graph.keep_s),
+        controller: controller(config),
     })
+}
+
+fn controller(config: &Config) -> Controller {
+    let c = &config.controller;
+    Controller {
+        name: c.name.clone().unwrap_or_else(|| config.server.public_url.clone()),
+        contact: c.contact.clone(),
+        notice_url: c.notice_url.clone(),
+    }
 }
 
 /// How long a capture of a process that died stays in its hands.

@@ -67,6 +67,15 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
+    /// The request was decided before, or lapsed.
+    #[error("the request is not pending any more")]
+    RequestSettled,
+    /// Too many requests to use somebody's cameo.
+    #[error("too many requests: ask again later")]
+    TooMany {
+        /// In how many seconds there is room again.
+        seconds: u64,
+    },
     /// The Idempotency-Key was used for another request.
     #[error("this Idempotency-Key was used for another request: use a new one")]
     IdempotencyMismatch,

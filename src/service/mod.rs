@@ -20,6 +20,7 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod requests;
 pub mod resolve;
 pub mod review;
 mod settings;
@@ -32,7 +33,7 @@ pub mod verify;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
-pub use settings::{Script, Settings};
+pub use settings::{Controller, Script, Settings};
 
 use crate::crypto::master::MasterKeys;
 use crate::env::{Clock, Entropy};

@@ -42,6 +42,7 @@ pub mod graph;
 pub mod idempotency;
 pub mod log;
 pub mod meta;
+pub mod requests;
 pub mod signing_keys;
 pub mod subjects;
 pub mod uses;
@@ -67,6 +68,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
+        ("requests", requests::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
         ("uses", uses::STATEMENTS),

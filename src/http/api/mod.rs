@@ -2,8 +2,11 @@
 
 pub mod audit;
 pub mod cameos;
+pub mod decisions;
+pub mod graph;
 pub mod health;
 pub mod keys;
+pub mod requests;
 pub mod resolve;
 pub mod reviews;
 pub mod scope;
@@ -74,6 +77,15 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(requests::ask, requests::list))
+        .routes(routes!(requests::read))
+        .routes(routes!(requests::answer))
+        .routes(routes!(requests::mute))
+        .routes(routes!(requests::grants))
+        .routes(routes!(requests::revoke))
+        .routes(routes!(graph::put))
+        .routes(routes!(graph::forget))
+        .routes(routes!(decisions::decide))
         .routes(routes!(resolve::resolve))
         .routes(routes!(resolve::scene))
         .routes(routes!(keys::create, keys::list))
