@@ -1,6 +1,7 @@
 //! The composition root: the only place that wires everything, and the only one that reads the real
 //! clock and the real random source.
 
+mod graph;
 pub mod secrets;
 pub mod telemetry;
 
@@ -24,7 +25,7 @@ use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
 use crate::outbound::{self, Outbound};
 use crate::media::{Decoder, Limits, sandbox};
-use crate::service::{Parts, Script, Services, Settings};
+use crate::service::{Controller, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
 
 /// A service that is put together and not serving yet.
@@ -149,12 +150,16 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         master: MasterKeys::from(master),
         models: Arc::new(models),
         decoder,
+<<<<<<< HEAD
         graph: None,
         outbound: Outbound::new(outbound::Policy {
             allow_http: config.takedown.allow_http,
             allow_private: config.takedown.allow_private,
             ..outbound::Policy::default()
         }),
+=======
+        graph: graph::asking(&config.graph)?,
+>>>>>>> permissions
     };
     Ok(Services::open(parts).await?)
 }
@@ -297,12 +302,26 @@ fn settings(
         },
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
+<<<<<<< HEAD
         graph_kept: Duration::ZERO,
         takedown_deadline: seconds(config.takedown.deadline_s),
         keep_withdrawn: days(config.retention.withdrawn_days),
         keep_unused: days(config.retention.unused_days),
         keep_inactive: days(config.retention.inactive_days),
+=======
+        graph_kept: seconds(config.graph.keep_s),
+        controller: controller(config),
+>>>>>>> permissions
     })
+}
+
+fn controller(config: &Config) -> Controller {
+    let c = &config.controller;
+    Controller {
+        name: c.name.clone().unwrap_or_else(|| config.server.public_url.clone()),
+        contact: c.contact.clone(),
+        notice_url: c.notice_url.clone(),
+    }
 }
 
 /// How long a capture of a process that died stays in its hands.

@@ -7,8 +7,8 @@ use super::grants::open_grant;
 use super::subject::Person;
 use super::{Error, Inner, Result};
 use crate::domain::consent::{
-    Audience, Decision, Grant, GrantRef, Grants, Parent, Permissions, Purpose, Region, Relation,
-    Scope, Standing, State, Style, UseRequest, decide,
+    Audience, Decision, Grant, GrantRef, Grants, Obligations, Parent, Permissions, Purpose, Region,
+    Relation, Rule, Scope, Standing, State, Style, UseRequest, decide,
 };
 use crate::domain::ids::{ApiKeyId, CameoId, SubjectId, UseId};
 use crate::env::Millis;
@@ -266,4 +266,59 @@ fn is_limited(scope: &Scope) -> bool {
 /// The day of UTC, counted from 1970.
 fn day(now: Millis) -> i64 {
     now.0.div_euclid(86_400_000)
+}
+
+/// What would happen with one cameo, as anyone may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The cameo.
+    pub cameo: CameoId,
+    /// The rule that would refuse.
+    pub rule: Option<Rule>,
+    /// What the use would be bound to, where none would.
+    pub obligations: Option<Obligations>,
+}
+
+impl Foreseen {
+    /// The rules that were looked at, in their order: all, or those up to the one that refuses. Those
+    /// that look like another to the public are not named.
+    pub fn looked_at(&self) -> impl Iterator<Item = Rule> + use<> {
+        let last = self.rule;
+        Rule::ALL
+            .iter()
+            .copied()
+            .filter(|r| r.public() == *r && *r != Rule::Scene)
+            .filter(move |r| last.is_none_or(|last| *r <= last))
+    }
+}
+
+impl Inner {
+    /// What [`resolve`](Inner::resolve) would decide, at this moment or another, without any effect.
+    ///
+    /// # Errors
+    /// As [`resolve`](Inner::resolve).
+    pub async fn foresee(
+        &self,
+        generator: &ApiKeyId,
+        request: &Request,
+        at: Option<Millis>,
+    ) -> Result<Vec<Foreseen>> {
+        request.check()?;
+        let relations = self.relations(request).await?;
+        let mut tx = self.db().snapshot().await?;
+        let now = at.unwrap_or_else(|| self.clock().now());
+        let judged = self.judge(&mut tx, generator, request, &relations, now).await?;
+        let foreseen = judged.into_iter().map(|j| {
+            let cameo = j.case.cameo.id;
+            match j.decision {
+                Decision::Allow { obligations, .. } => {
+                    Foreseen { cameo, rule: None, obligations: Some(obligations) }
+                }
+                Decision::Deny { rule } => {
+                    Foreseen { cameo, rule: Some(rule.public()), obligations: None }
+                }
+            }
+        });
+        Ok(foreseen.collect())
+    }
 }

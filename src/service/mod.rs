@@ -22,6 +22,7 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod requests;
 pub mod resolve;
 pub mod retention;
 pub mod review;
@@ -39,7 +40,7 @@ pub mod webhooks;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
-pub use settings::{Script, Settings};
+pub use settings::{Controller, Script, Settings};
 
 use crate::crypto::master::MasterKeys;
 use crate::env::{Clock, Entropy};

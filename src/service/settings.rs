@@ -60,6 +60,19 @@ pub struct Settings {
     pub keep_inactive: Duration,
     /// How long an answer of the app about who follows whom is kept.
     pub graph_kept: Duration,
+    /// Who answers for the processing.
+    pub controller: Controller,
+}
+
+/// Who answers for the processing (ISO/IEC TS 27560: PII controller).
+#[derive(Clone, Debug, Default)]
+pub struct Controller {
+    /// The name.
+    pub name: String,
+    /// How a person reaches them.
+    pub contact: Option<String>,
+    /// Where the privacy notice stands.
+    pub notice_url: Option<String>,
 }
 
 /// A challenge that is given, not drawn.

@@ -46,6 +46,7 @@ pub mod idempotency;
 pub mod log;
 pub mod meta;
 pub mod outcomes;
+pub mod requests;
 pub mod signing_keys;
 pub mod subjects;
 pub mod takedowns;
@@ -78,6 +79,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),
+        ("requests", requests::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
         ("takedowns", takedowns::STATEMENTS),

@@ -2,10 +2,18 @@
 
 pub mod audit;
 pub mod cameos;
+<<<<<<< HEAD
 pub mod generator;
 pub mod health;
 pub mod keys;
 pub mod lifecycle;
+=======
+pub mod decisions;
+pub mod graph;
+pub mod health;
+pub mod keys;
+pub mod requests;
+>>>>>>> permissions
 pub mod resolve;
 pub mod reviews;
 pub mod scope;
@@ -80,6 +88,15 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(requests::ask, requests::list))
+        .routes(routes!(requests::read))
+        .routes(routes!(requests::answer))
+        .routes(routes!(requests::mute))
+        .routes(routes!(requests::grants))
+        .routes(routes!(requests::revoke))
+        .routes(routes!(graph::put))
+        .routes(routes!(graph::forget))
+        .routes(routes!(decisions::decide))
         .routes(routes!(resolve::resolve))
         .routes(routes!(resolve::scene))
         .routes(routes!(uses::of_cameo))
