@@ -150,16 +150,12 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         master: MasterKeys::from(master),
         models: Arc::new(models),
         decoder,
-<<<<<<< HEAD
-        graph: None,
         outbound: Outbound::new(outbound::Policy {
             allow_http: config.takedown.allow_http,
             allow_private: config.takedown.allow_private,
             ..outbound::Policy::default()
         }),
-=======
         graph: graph::asking(&config.graph)?,
->>>>>>> permissions
     };
     Ok(Services::open(parts).await?)
 }
@@ -302,16 +298,12 @@ fn settings(
         },
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
-<<<<<<< HEAD
-        graph_kept: Duration::ZERO,
         takedown_deadline: seconds(config.takedown.deadline_s),
         keep_withdrawn: days(config.retention.withdrawn_days),
         keep_unused: days(config.retention.unused_days),
         keep_inactive: days(config.retention.inactive_days),
-=======
         graph_kept: seconds(config.graph.keep_s),
         controller: controller(config),
->>>>>>> permissions
     })
 }
 

@@ -67,17 +67,14 @@ pub struct Config {
     pub capture: Capture,
     /// Conditioning tokens.
     pub token: Token,
-<<<<<<< HEAD
     /// How long identities are kept.
     pub retention: Retention,
     /// Take-downs, and the webhooks that tell generators of them.
     pub takedown: Takedown,
-=======
     /// Who follows whom, where the service is to ask.
     pub graph: Graph,
     /// Who answers for the processing: named in consent records.
     pub controller: Controller,
->>>>>>> permissions
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -295,7 +292,6 @@ impl Default for Token {
     }
 }
 
-<<<<<<< HEAD
 /// How long identities are kept (Illinois BIPA §15(a): until the purpose has ended, three years at
 /// most after the person was last there).
 #[derive(Clone, Debug, Deserialize)]
@@ -333,7 +329,6 @@ impl Default for Takedown {
     }
 }
 
-=======
 /// Who follows whom, where the service is to ask the app (docs/permissions.md).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -378,7 +373,6 @@ pub struct Controller {
     pub notice_url: Option<String>,
 }
 
->>>>>>> permissions
 /// Logs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -512,16 +506,13 @@ impl Config {
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
             ("database.max_connections", self.database.max_connections.into(), 2..=1000),
             ("token.ttl_s", self.token.ttl_s, 10..=86_400),
-<<<<<<< HEAD
             ("takedown.deadline_s", self.takedown.deadline_s, 60..=30 * 86_400),
             ("retention.withdrawn_days", self.retention.withdrawn_days.into(), 0..=3 * 365),
             ("retention.unused_days", self.retention.unused_days.into(), 1..=3 * 365),
             // The law's own limit.
             ("retention.inactive_days", self.retention.inactive_days.into(), 1..=3 * 365),
-=======
             ("graph.keep_s", self.graph.keep_s, 0..=300),
             ("graph.timeout_ms", self.graph.timeout_ms, 50..=20_000),
->>>>>>> permissions
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
             ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),

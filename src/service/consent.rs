@@ -10,7 +10,7 @@ use crate::run_tx;
 use crate::store::Tx;
 use crate::store::cameos::{self, Cameo, CameoState};
 use crate::store::consents::{self, Consent, ConsentKind};
-use crate::store::grants;
+use crate::store::{grants, token_status};
 use crate::tlog::Kind;
 
 /// One version of a person's consent.

@@ -67,7 +67,6 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
-<<<<<<< HEAD
     /// The generator has registered no key that a payload could be sealed to.
     #[error("this generator has no key to seal to: register one with POST /v1/generator/keys")]
     NoRecipientKey,
@@ -76,7 +75,7 @@ pub enum Error {
     TooManyReports {
         /// The limit.
         max: u32,
-=======
+    },
     /// The request was decided before, or lapsed.
     #[error("the request is not pending any more")]
     RequestSettled,
@@ -85,7 +84,6 @@ pub enum Error {
     TooMany {
         /// In how many seconds there is room again.
         seconds: u64,
->>>>>>> permissions
     },
     /// The Idempotency-Key was used for another request.
     #[error("this Idempotency-Key was used for another request: use a new one")]

@@ -267,7 +267,8 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             if let Ok(c) = Container::decode(&bytes) {
-                prop_assert_eq!(c.encode().unwrap().as_slice(), &bytes[..]);
+                let again = c.encode().unwrap();
+                prop_assert_eq!(again.as_slice(), &bytes[..]);
             }
             let _ = Container::decode(&bytes[..at]);
         }

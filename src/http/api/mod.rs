@@ -2,18 +2,13 @@
 
 pub mod audit;
 pub mod cameos;
-<<<<<<< HEAD
-pub mod generator;
-pub mod health;
-pub mod keys;
-pub mod lifecycle;
-=======
 pub mod decisions;
+pub mod generator;
 pub mod graph;
 pub mod health;
 pub mod keys;
+pub mod lifecycle;
 pub mod requests;
->>>>>>> permissions
 pub mod resolve;
 pub mod reviews;
 pub mod scope;

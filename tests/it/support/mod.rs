@@ -2,4 +2,5 @@
 
 pub(crate) mod app;
 pub(crate) mod captures;
+pub(crate) mod given;
 pub(crate) mod postgres;
