@@ -136,6 +136,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
     db.migrate().await.context("the database can't be migrated")?;
     let embedded = db.engine() == Engine::Sqlite;
     let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
+    let previous = secrets::previous(&config.secrets)?;
     let program = match overrides.program {
         Some(program) => program,
         None => std::env::current_exe().context("this program can't find itself")?,
@@ -147,7 +148,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         db,
         clock,
         entropy,
-        master: MasterKeys::from(master),
+        master: MasterKeys::new(master, previous),
         models: Arc::new(models),
         decoder,
         outbound: Outbound::new(outbound::Policy {

@@ -146,6 +146,9 @@ pub struct Secrets {
     pub master_key: Option<SecretString>,
     /// A file that holds it. Made on the first start where the database is SQLite.
     pub master_key_file: Option<PathBuf>,
+    /// Files with earlier master keys, which still open what they wrapped until `cameo keys rewrap`
+    /// has been run.
+    pub previous_master_key_files: Vec<PathBuf>,
 }
 
 /// Where the master key is kept unless the configuration says otherwise.
@@ -153,7 +156,11 @@ pub const DEFAULT_MASTER_KEY_FILE: &str = "var/master.key";
 
 impl Default for Secrets {
     fn default() -> Self {
-        Self { master_key: None, master_key_file: Some(DEFAULT_MASTER_KEY_FILE.into()) }
+        Self {
+            master_key: None,
+            master_key_file: Some(DEFAULT_MASTER_KEY_FILE.into()),
+            previous_master_key_files: Vec::new(),
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use zeroize::{Zeroize, Zeroizing};
 use super::client::Client;
 use crate::crypto::{KeySet, RecipientSecret};
 use crate::env::{Clock, Millis, SystemClock, SystemEntropy};
+use crate::service::use_receipt::UseReceipt;
+use crate::tlog::LogKey;
 use crate::token::export::{Target, export};
 use crate::token::status::{Status, StatusList};
 use crate::token::{self, Claims, Expectations, Payload, Verified};
@@ -88,6 +90,12 @@ struct Expect {
     /// Ask the status list too: `fetch`, or a file with the list
     #[arg(long, value_name = "fetch|FILE")]
     status: Option<String>,
+    /// The receipt of `GET /v1/uses/{id}/receipt`: refuse a token that the log does not know
+    #[arg(long, value_name = "FILE", requires = "log_key")]
+    receipt: Option<PathBuf>,
+    /// The log's verifier key, as `/.well-known/log-key` shows it
+    #[arg(long, value_name = "KEY")]
+    log_key: Option<String>,
 }
 
 impl Token {
@@ -170,6 +178,13 @@ impl Expect {
         let verified = token::verify(&bytes, &keys, &expect).context("the token does not hold")?;
         if let Some(from) = &self.status {
             check_status(&verified.claims, from, &keys, now)?;
+        }
+        if let (Some(file), Some(key)) = (&self.receipt, &self.log_key) {
+            let text = std::fs::read(file)
+                .with_context(|| format!("can't read {}", file.display()))?;
+            let receipt: UseReceipt = serde_json::from_slice(&text)
+                .with_context(|| format!("{} is not a use receipt", file.display()))?;
+            receipt.verify(&verified, &LogKey::parse(key)?)?;
         }
         Ok(verified)
     }

@@ -1,5 +1,7 @@
 //! Generators: the keys that payloads are sealed to.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::ledger::Note;
@@ -11,10 +13,8 @@ use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::generator_keys::{self, GeneratorKey, MAX_LISTED};
-use crate::store::{self, Tx, api_keys};
+use crate::store::{Tx, api_keys};
 use crate::tlog::Kind;
-use std::time::Duration;
-
 /// How far ahead a key may be registered.
 const MAX_LEAD: Duration = Duration::from_hours(24 * 90);
 
@@ -48,9 +48,38 @@ impl Inner {
         generator: &ApiKeyId,
         public: [u8; 32],
         not_before: Option<Millis>,
-        call: Option<&Call>,
+        call: &Call,
         answer: impl Fn(&RecipientInfo) -> Answer + Send + Sync,
-    ) -> Result<(RecipientInfo, Answer)> {
+    ) -> Result<Answer> {
+        let row = self.draft_recipient(generator, public, not_before)?;
+        let answer = answer(&info(row.clone()));
+        run_tx!(self.db(), "generators.register", |tx| {
+            self.insert_recipient(tx, &row).await?;
+            self.finish_once(tx, Some(call), &answer).await
+        })?;
+        Ok(answer)
+    }
+
+    /// The same from the command line, from now on.
+    ///
+    /// # Errors
+    /// As [`Inner::register_recipient`].
+    pub async fn add_recipient(
+        &self,
+        generator: &ApiKeyId,
+        public: [u8; 32],
+    ) -> Result<RecipientInfo> {
+        let row = self.draft_recipient(generator, public, None)?;
+        run_tx!(self.db(), "generators.add", |tx| self.insert_recipient(tx, &row).await)?;
+        Ok(info(row))
+    }
+
+    fn draft_recipient(
+        &self,
+        generator: &ApiKeyId,
+        public: [u8; 32],
+        not_before: Option<Millis>,
+    ) -> Result<GeneratorKey> {
         let key = RecipientKey::from_bytes(public).checked().map_err(|_| Error::Invalid {
             field: "public_key",
             reason: "must be an X25519 public key that is not of small order".into(),
@@ -61,42 +90,38 @@ impl Inner {
             let reason = "must lie ahead, at most 90 days".into();
             return Err(Error::Invalid { field: "not_before", reason });
         }
-        let row = GeneratorKey {
+        Ok(GeneratorKey {
             generator: generator.clone(),
             kid: key.id().to_string(),
             public,
             not_before: from,
             retire_at: None,
             created: now,
-        };
-        let info = info(row.clone());
-        let answer = answer(&info);
-        run_tx!(self.db(), "generators.register", |tx| {
-            let mut ledger = self.ledger(tx).await?;
-            known_generator(tx, generator).await?;
-            let earlier = generator_keys::list(tx, generator).await?;
-            if earlier.len() >= MAX_LISTED as usize {
-                let reason = format!("there are {MAX_LISTED} already, which is the most");
-                return Err(Error::Invalid { field: "public_key", reason });
-            }
-            for old in earlier.iter().filter(|k| k.not_before <= from) {
-                generator_keys::retire(tx, generator, &old.kid, from).await?;
-            }
-            generator_keys::insert(tx, &row).await.map_err(|e| match e {
-                store::Error::Conflict { .. } => {
-                    Error::Invalid { field: "public_key", reason: "is registered already".into() }
-                }
-                e => e.into(),
-            })?;
-            let note = Note::new(Kind::GeneratorKey)
-                .public("event", "registered")
-                .public("generator", generator.as_str())
-                .public("kid", row.kid.as_str());
-            ledger.add(note)?;
-            ledger.write(tx).await?;
-            self.finish_once(tx, call, &answer).await
-        })?;
-        Ok((info, answer))
+        })
+    }
+
+    async fn insert_recipient(&self, tx: &mut Tx, row: &GeneratorKey) -> Result<()> {
+        let mut ledger = self.ledger(tx).await?;
+        known_generator(tx, &row.generator).await?;
+        let earlier = generator_keys::list(tx, &row.generator).await?;
+        if earlier.len() >= MAX_LISTED as usize {
+            let reason = format!("there are {MAX_LISTED} already, which is the most");
+            return Err(Error::Invalid { field: "public_key", reason });
+        }
+        if earlier.iter().any(|k| k.kid == row.kid) {
+            let reason = "is registered already".into();
+            return Err(Error::Invalid { field: "public_key", reason });
+        }
+        for old in earlier.iter().filter(|k| k.not_before <= row.not_before) {
+            generator_keys::retire(tx, &row.generator, &old.kid, row.not_before).await?;
+        }
+        generator_keys::insert(tx, row).await?;
+        let note = Note::new(Kind::GeneratorKey)
+            .public("event", "registered")
+            .public("generator", row.generator.as_str())
+            .public("kid", row.kid.as_str());
+        ledger.add(note)?;
+        ledger.write(tx).await
     }
 
     /// A generator's keys, the newest first, retired ones too.

@@ -166,7 +166,7 @@ impl Inner {
                 log: self.signing().origin().to_owned(),
                 log_index,
             };
-            let certificate = certificate.sign(self.signing().log())?;
+            let certificate = certificate.sign(self.signing().certifier())?;
             let deletion = Deletion { cameo: id.clone(), reason, certificate, at: now, log_index };
             ledger.write(tx).await?;
             deletions::insert(tx, &deletion).await?;

@@ -146,6 +146,6 @@ impl Person {
 /// The version of a person's key; the master key that wraps it is named in the wrapping itself.
 const KEY_VERSION: u32 = 1;
 
-fn owner(reference: &str) -> Owner<'_> {
+pub(super) fn owner(reference: &str) -> Owner<'_> {
     Owner { subject: reference, version: KEY_VERSION }
 }

@@ -317,27 +317,6 @@ pub(super) fn aad(generator: &ApiKeyId) -> Aad {
     Aad::new("webhook-secret").text(generator.as_str())
 }
 
-/// What a webhook is, without its secret.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct WebhookInfo {
-    /// Where messages are posted.
-    pub url: String,
-    /// Since when it is off, because it answered 410.
-    pub disabled_at: Option<Millis>,
-    /// Until when messages are signed with the secret before the last rotation too.
-    pub old_secret_until: Option<Millis>,
-}
-
-impl From<&Webhook> for WebhookInfo {
-    fn from(hook: &Webhook) -> Self {
-        Self {
-            url: hook.url.clone(),
-            disabled_at: hook.disabled,
-            old_secret_until: hook.old_secret.as_ref().map(|(_, until)| *until),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

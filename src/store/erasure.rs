@@ -21,7 +21,6 @@ sql! {
         WHERE subject = $1 AND capture_file IS NOT NULL ORDER BY id";
     const BURY: &str = "UPDATE cameos SET state = 'deleted', deleted_ms = $2, subject = $3
         WHERE id = $1 AND state = 'active'";
-    const FORGET_FORMER: &str = "UPDATE cameos SET subject = $2 WHERE subject = $1";
     const DELETE_TEMPLATES: &str = "DELETE FROM templates WHERE cameo_id = $1";
     const DELETE_VERIFICATIONS: &str = "DELETE FROM verifications WHERE subject = $1";
     const DELETE_LOCKOUT: &str = "DELETE FROM lockouts WHERE subject = $1";
@@ -93,12 +92,6 @@ pub async fn bury(
     if !buried {
         return Ok(false);
     }
-    on!(tx, |c| sqlx::query(FORGET_FORMER)
-        .bind(subject.as_str())
-        .bind(&nobody)
-        .execute(c)
-        .await
-        .map(|_| ()))?;
     for sql in [DELETE_TEMPLATES, DELETE_GRANT_USES, DELETE_GRANTS, DELETE_REQUESTS, DELETE_MUTES] {
         delete(tx, sql, cameo.as_str()).await?;
     }

@@ -28,6 +28,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("anyhow", &["app", "cli"]),
     ("axum", &["http"]),
     ("ffmpeg_the_third", &["media"]),
+    ("hpke", &["crypto"]),
     ("landlock", &["media"]),
     ("opencv", &["infer"]),
     ("ort", &["infer"]),

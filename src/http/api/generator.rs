@@ -135,9 +135,7 @@ pub(super) async fn register(
     let route = "POST /v1/generator/keys";
     once(&state, caller.key.as_str(), route, &idempotency, &request, async |call| {
         let render = |info: &RecipientInfo| once::json(StatusCode::CREATED, &view(info));
-        let done =
-            services.register_recipient(&caller.key, public, from, Some(call), render).await?;
-        Ok(done.1)
+        Ok(services.register_recipient(&caller.key, public, from, call, render).await?)
     })
     .await
 }

@@ -48,7 +48,7 @@ pub struct DeletionView {
     /// When (RFC 3339).
     deleted_at: String,
     /// The certificate, base64url without padding: a `COSE_Sign1` by the log's key
-    /// (docs/deletion.md). `GET /v1/deletions/{id}` gives its bytes.
+    /// (docs/uses.md). `GET /v1/deletions/{id}` gives its bytes.
     certificate: String,
     /// The log's entry about it.
     log_index: u64,

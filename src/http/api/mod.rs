@@ -96,6 +96,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(resolve::scene))
         .routes(routes!(uses::of_cameo))
         .routes(routes!(uses::read))
+        .routes(routes!(uses::receipt))
         .routes(routes!(uses::report))
         .routes(routes!(uses::request_takedown))
         .routes(routes!(uses::takedowns_of_cameo))

@@ -19,6 +19,7 @@ use crate::http::once::{self, IdempotencyKey, once};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::status::TTL;
 use crate::service::takedown::Acknowledgement;
+use crate::service::use_receipt::UseReceipt;
 use crate::service::uses::{MAX_PAGE, Report, UseView as Seen};
 use crate::store::outcomes::Outcome;
 use crate::store::takedowns::Takedown;
@@ -180,6 +181,19 @@ pub(super) async fn read(
     Path(id): Path<UseId>,
 ) -> Result<Json<UseView>, Problem> {
     Ok(Json(view(&state.services.one_use(&key.0, &id).await?)))
+}
+
+/// Proof that a use stands in the log, to be checked offline with the log's key.
+#[utoipa::path(get, path = "/v1/uses/{id}/receipt", tag = "uses", params(("id" = String, Path)),
+    security(("api_key" = [])),
+    responses((status = 200, body = serde_json::Value),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn receipt(
+    Ax(state): Ax<State>,
+    key: Key,
+    Path(id): Path<UseId>,
+) -> Result<Json<UseReceipt>, Problem> {
+    Ok(Json(state.services.use_receipt(&key.0, &id).await?))
 }
 
 /// Reports what became of a use. `deleted` settles a take-down.

@@ -14,6 +14,7 @@ use cameo::domain::template::norm;
 use cameo::domain::uses::DeletionReason;
 use cameo::env::SeededEntropy;
 use cameo::service::lifecycle::Certificate;
+use cameo::service::use_receipt::{Unproven, UseReceipt};
 use cameo::store::token_status::Place;
 use cameo::token::Error;
 use cameo::token::status::{Status, StatusList, StatusRef};
@@ -57,6 +58,17 @@ async fn a_token_is_for_one_generator_and_its_key() {
     assert!((opened.faces[0].norm - norm(&opened.faces[0].vector)).abs() < 1e-3);
     assert_eq!(opened.faces[0].frame, Some([640, 480]));
     assert!(opened.voice.is_some());
+
+    // The log knows it, and proves it offline.
+    let path = format!("/v1/uses/{}/receipt", claims.use_id);
+    let receipt: UseReceipt =
+        serde_json::from_slice(&app.get(&path, &app.generator).await.body).unwrap();
+    let log_key = app.services.signing().log_key().unwrap();
+    receipt.verify(&verified, &log_key).unwrap();
+    let (_, another) = app.granted(&cameo).await;
+    assert_eq!(receipt.verify(&another, &log_key), Err(Unproven::OtherToken("use")));
+    let moved = UseReceipt { index: receipt.index + 1, ..receipt.clone() };
+    assert!(matches!(moved.verify(&verified, &log_key), Err(Unproven::Proof(_))));
 
     // A new key takes over; what was sealed before still opens with the old one.
     let fresh = RecipientSecret::generate(&SeededEntropy::new(99)).unwrap();
@@ -414,6 +426,54 @@ async fn what_has_no_purpose_is_destroyed_on_schedule() {
     let proof = app.services.deletion(&kept.parse().unwrap()).await.unwrap();
     assert_eq!(proof.reason, DeletionReason::Inactive);
     app.log_holds().await;
+}
+
+/// A new master key, while the service runs: both open, then only the new one is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_master_key_takes_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let key = |name: &str, digits: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(at(name), format!("{digits:0>64}")).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(at(name), mode).unwrap();
+    };
+    key("old.key", "1234");
+    key("new.key", "5678");
+    let open = async |file: &str, previous: &[&str]| {
+        let previous: Vec<_> = previous.iter().map(|p| at(p)).collect();
+        let text = format!(
+            "[database]\nurl = {:?}\n[secrets]\nmaster_key_file = {:?}\n\
+             previous_master_key_files = {previous:?}\n[capture]\ndir = {:?}\n",
+            format!("sqlite:{}", at("cameo.db")),
+            at(file),
+            at("captures"),
+        );
+        std::fs::write(at("cameo.toml"), text).unwrap();
+        let config = cameo::config::Config::load(Some(at("cameo.toml").as_ref()), []).unwrap();
+        cameo::app::services(config, cameo::app::Overrides::default()).await
+    };
+    let services = open("old.key", &[]).await.unwrap();
+    let (info, _) =
+        services.create_key(cameo::domain::access::Role::App, "app").await.unwrap();
+    let who = "ann".parse().unwrap();
+    services.enrol_given(&info.id, &who, &given::template(1)).await.unwrap();
+    services.db().close().await;
+
+    assert!(open("new.key", &[]).await.is_err(), "a wrong key is noticed at once");
+    let services = open("new.key", &["old.key"]).await.unwrap();
+    let done = services.rewrap().await.unwrap();
+    assert_eq!((done.subjects, done.webhooks), (1, 0));
+    assert!(done.signing_keys >= 2, "the token key and the log's");
+    assert_eq!(services.rewrap().await.unwrap().subjects, 0, "it rests");
+    services.db().close().await;
+
+    let services = open("new.key", &[]).await.unwrap();
+    services.enrol_given(&info.id, &who, &given::template(2)).await.unwrap();
+    assert!(services.replay().await.unwrap().is_ok());
+    services.db().close().await;
+    assert!(open("old.key", &[]).await.is_err(), "the old one opens nothing any more");
 }
 
 /// The same from end to end on PostgreSQL, where the statements differ.

@@ -15,7 +15,7 @@ use cameo::crypto::RecipientSecret;
 use cameo::domain::access::Role;
 use cameo::domain::ids::ApiKeyId;
 use cameo::env::{Clock, ManualClock, Millis, SeededEntropy, random};
-use cameo::service::{self, Script, Services};
+use cameo::service::{Script, Services};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
@@ -144,12 +144,7 @@ impl TestApp {
         let recipient = RecipientSecret::generate(&SeededEntropy::new(8)).unwrap();
         let generator: ApiKeyId = keys[1].0.parse().unwrap();
         let public = *recipient.public().as_bytes();
-        let answer = |_: &_| service::once::Answer {
-            status: 201,
-            content_type: "application/json",
-            body: Vec::new(),
-        };
-        services.register_recipient(&generator, public, None, None, answer).await.unwrap();
+        services.add_recipient(&generator, public).await.unwrap();
         let stop = CancellationToken::new();
         let working = services.clone();
         let stopping = stop.clone();
