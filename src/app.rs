@@ -1,6 +1,7 @@
 //! The composition root: the only place that wires everything, and the only one that reads the real
 //! clock and the real random source.
 
+mod graph;
 pub mod secrets;
 pub mod telemetry;
 
@@ -22,8 +23,9 @@ use crate::http;
 use crate::infer::manifest::Manifest;
 use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
+use crate::outbound::{self, Outbound};
 use crate::media::{Decoder, Limits, sandbox};
-use crate::service::{Parts, Script, Services, Settings};
+use crate::service::{Controller, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
 
 /// A service that is put together and not serving yet.
@@ -134,6 +136,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
     db.migrate().await.context("the database can't be migrated")?;
     let embedded = db.engine() == Engine::Sqlite;
     let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
+    let previous = secrets::previous(&config.secrets)?;
     let program = match overrides.program {
         Some(program) => program,
         None => std::env::current_exe().context("this program can't find itself")?,
@@ -145,9 +148,15 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         db,
         clock,
         entropy,
-        master: MasterKeys::from(master),
+        master: MasterKeys::new(master, previous),
         models: Arc::new(models),
         decoder,
+        outbound: Outbound::new(outbound::Policy {
+            allow_http: config.takedown.allow_http,
+            allow_private: config.takedown.allow_private,
+            ..outbound::Policy::default()
+        }),
+        graph: graph::asking(&config.graph)?,
     };
     Ok(Services::open(parts).await?)
 }
@@ -260,6 +269,7 @@ fn settings(
         bail!("verification.policy names no policy: use balanced or strict");
     };
     let seconds = Duration::from_secs;
+    let days = |n: u32| Duration::from_hours(24) * n;
     Ok(Settings {
         issuer: config.server.public_url.clone(),
         challenge: ChallengeRules {
@@ -290,7 +300,22 @@ fn settings(
         },
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
+        takedown_deadline: seconds(config.takedown.deadline_s),
+        keep_withdrawn: days(config.retention.withdrawn_days),
+        keep_unused: days(config.retention.unused_days),
+        keep_inactive: days(config.retention.inactive_days),
+        graph_kept: seconds(config.graph.keep_s),
+        controller: controller(config),
     })
+}
+
+fn controller(config: &Config) -> Controller {
+    let c = &config.controller;
+    Controller {
+        name: c.name.clone().unwrap_or_else(|| config.server.public_url.clone()),
+        contact: c.contact.clone(),
+        notice_url: c.notice_url.clone(),
+    }
 }
 
 /// How long a capture of a process that died stays in its hands.

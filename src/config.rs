@@ -67,6 +67,14 @@ pub struct Config {
     pub capture: Capture,
     /// Conditioning tokens.
     pub token: Token,
+    /// How long identities are kept.
+    pub retention: Retention,
+    /// Take-downs, and the webhooks that tell generators of them.
+    pub takedown: Takedown,
+    /// Who follows whom, where the service is to ask.
+    pub graph: Graph,
+    /// Who answers for the processing: named in consent records.
+    pub controller: Controller,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -138,6 +146,9 @@ pub struct Secrets {
     pub master_key: Option<SecretString>,
     /// A file that holds it. Made on the first start where the database is SQLite.
     pub master_key_file: Option<PathBuf>,
+    /// Files with earlier master keys, which still open what they wrapped until `cameo keys rewrap`
+    /// has been run.
+    pub previous_master_key_files: Vec<PathBuf>,
 }
 
 /// Where the master key is kept unless the configuration says otherwise.
@@ -145,7 +156,11 @@ pub const DEFAULT_MASTER_KEY_FILE: &str = "var/master.key";
 
 impl Default for Secrets {
     fn default() -> Self {
-        Self { master_key: None, master_key_file: Some(DEFAULT_MASTER_KEY_FILE.into()) }
+        Self {
+            master_key: None,
+            master_key_file: Some(DEFAULT_MASTER_KEY_FILE.into()),
+            previous_master_key_files: Vec::new(),
+        }
     }
 }
 
@@ -287,6 +302,87 @@ impl Default for Token {
     }
 }
 
+/// How long identities are kept (Illinois BIPA §15(a): until the purpose has ended, three years at
+/// most after the person was last there).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days after consent was withdrawn and not given again. 0: with the next sweep.
+    pub withdrawn_days: u32,
+    /// Days after the enrolment where no consent was ever given.
+    pub unused_days: u32,
+    /// Days after the person last enrolled or said anything about their consent.
+    pub inactive_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { withdrawn_days: 30, unused_days: 90, inactive_days: 3 * 365 }
+    }
+}
+
+/// Take-downs, and the webhooks that tell generators of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Takedown {
+    /// How long a generator has to acknowledge one, in seconds.
+    pub deadline_s: u64,
+    /// Whether webhooks may use plain HTTP: for development alone.
+    pub allow_http: bool,
+    /// Whether webhooks may lie inside the operator's network.
+    pub allow_private: bool,
+}
+
+impl Default for Takedown {
+    fn default() -> Self {
+        Self { deadline_s: 86_400, allow_http: false, allow_private: false }
+    }
+}
+
+/// Who follows whom, where the service is to ask the app (docs/permissions.md).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Graph {
+    /// Where to ask; unset: the app says so ahead with `PUT /v1/graph/mutuals`.
+    pub url: Option<String>,
+    /// The bearer credential to send along.
+    pub token: Option<SecretString>,
+    /// A file that holds it, instead of `token`.
+    pub token_file: Option<PathBuf>,
+    /// How long an answer is kept, in seconds, at most 300: how late an end of mutuality may be
+    /// noticed.
+    pub keep_s: u64,
+    /// How long to wait for an answer, in milliseconds. Without one nobody counts as a mutual.
+    pub timeout_ms: u64,
+    /// Whether the app may be asked over plain HTTP and inside the operator's own network.
+    pub allow_private: bool,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token: None,
+            token_file: None,
+            keep_s: 30,
+            timeout_ms: 2000,
+            allow_private: false,
+        }
+    }
+}
+
+/// Who answers for the processing (ISO/IEC TS 27560: PII controller).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Controller {
+    /// The name; unset: the public URL.
+    pub name: Option<String>,
+    /// How a person reaches them: an address of any kind.
+    pub contact: Option<String>,
+    /// Where the privacy notice stands.
+    pub notice_url: Option<String>,
+}
+
 /// Logs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -389,6 +485,14 @@ impl Config {
                 .map_err(|source| ConfigError::Read { path, source })?;
             self.database.url = text.trim().to_owned().into();
         }
+        if let Some(path) = self.graph.token_file.take() {
+            if self.graph.token.is_some() {
+                return invalid("graph.token and graph.token_file are both set: keep one");
+            }
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path, source })?;
+            self.graph.token = Some(text.trim().to_owned().into());
+        }
         let url = &mut self.server.public_url;
         while url.ends_with('/') {
             url.pop();
@@ -412,6 +516,13 @@ impl Config {
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
             ("database.max_connections", self.database.max_connections.into(), 2..=1000),
             ("token.ttl_s", self.token.ttl_s, 10..=86_400),
+            ("takedown.deadline_s", self.takedown.deadline_s, 60..=30 * 86_400),
+            ("retention.withdrawn_days", self.retention.withdrawn_days.into(), 0..=3 * 365),
+            ("retention.unused_days", self.retention.unused_days.into(), 1..=3 * 365),
+            // The law's own limit.
+            ("retention.inactive_days", self.retention.inactive_days.into(), 1..=3 * 365),
+            ("graph.keep_s", self.graph.keep_s, 0..=300),
+            ("graph.timeout_ms", self.graph.timeout_ms, 50..=20_000),
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
             ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),

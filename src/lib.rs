@@ -15,7 +15,7 @@
 //! # The import rule
 //!
 //! ```text
-//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, drawn}
+//! cli -> app -> {http, config, outbound} -> service -> {store, infer, media, liveness, identity, drawn}
 //!                                         -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
@@ -38,6 +38,7 @@ pub mod identity;
 pub mod infer;
 pub mod liveness;
 pub mod media;
+pub mod outbound;
 pub mod service;
 pub mod store;
 pub mod tlog;

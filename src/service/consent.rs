@@ -3,13 +3,14 @@
 use super::ledger::Note;
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
-use crate::domain::consent::{MAX_LISTED, Permissions};
+use crate::domain::consent::{GrantRef, Permissions};
 use crate::domain::ids::CameoId;
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::Tx;
 use crate::store::cameos::{self, Cameo, CameoState};
 use crate::store::consents::{self, Consent, ConsentKind};
+use crate::store::{grants, token_status};
 use crate::tlog::Kind;
 
 /// One version of a person's consent.
@@ -67,15 +68,7 @@ impl Inner {
         text_version: &str,
         expected: Option<u32>,
     ) -> Result<Version> {
-        if permissions.allow.len() > MAX_LISTED || permissions.block.len() > MAX_LISTED {
-            return Err(Error::Invalid {
-                field: "allow, block",
-                reason: format!("at most {MAX_LISTED} people on a list"),
-            });
-        }
-        if permissions.until.is_some_and(|until| until <= self.clock().now()) {
-            return Err(Error::Invalid { field: "until", reason: "must lie ahead".into() });
-        }
+        permissions.check(self.clock().now())?;
         super::onboard::word("text_version", text_version)?;
         self.append_consent(id, Some(permissions), text_version, expected).await
     }
@@ -139,9 +132,20 @@ impl Inner {
                 at: now,
                 log_index,
             };
+            if kind == ConsentKind::Withdrawn {
+                token_status::revoke(tx, id, now).await?;
+            }
             // The entry stands before what refers to it.
             ledger.write(tx).await?;
             consents::append(tx, &row).await?;
+            match kind {
+                // No grant outlives the consent that it was given under.
+                ConsentKind::Withdrawn => {
+                    grants::revoke_all(tx, id, now).await?;
+                }
+                ConsentKind::Given => grants::forget_used(tx, id, &GrantRef::Standing).await?,
+                ConsentKind::Changed => {}
+            }
             open_consent(&person, row)
         })
     }

@@ -1,38 +1,54 @@
 //! The use cases: what the app, a generator, a reviewer and an auditor can do.
 //!
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
-//! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`resolve`] hands out
-//! tokens, [`audit`] shows the log. Every effect and its log entry are one transaction.
+//! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
+//! people, [`decisions`] says what they come to, [`resolve`] hands out tokens, [`audit`] shows the
+//! log. Every effect and its log entry are one transaction.
 
 pub mod access;
 pub mod audit;
 pub mod bench;
 pub mod consent;
+pub mod decisions;
 mod enrol;
 mod error;
+pub mod grants;
+pub mod generators;
+pub mod graph;
+pub mod issue;
 mod ledger;
+pub mod lifecycle;
 pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod requests;
 pub mod resolve;
+pub mod retention;
 pub mod review;
+pub mod rewrap;
 mod settings;
 pub mod signing;
 mod spool;
 pub mod spread;
+pub mod status;
 mod subject;
+pub mod takedown;
+pub mod use_receipt;
+pub mod uses;
 pub mod verify;
+pub mod webhooks;
 
 use std::sync::Arc;
 
 pub use error::{Error, Result};
-pub use settings::{Script, Settings};
+pub use settings::{Controller, Script, Settings};
 
 use crate::crypto::master::MasterKeys;
 use crate::env::{Clock, Entropy};
 use crate::infer::Models;
 use crate::media::Decoder;
+use crate::outbound::Outbound;
 use crate::store::Db;
 
 /// Everything that the use cases work with.
@@ -50,6 +66,10 @@ pub struct Parts {
     pub models: Arc<Models>,
     /// The sandboxed decoder.
     pub decoder: Decoder,
+    /// Asks the app who follows whom; `None` where the app says so ahead.
+    pub graph: Option<Arc<dyn graph::AskGraph>>,
+    /// Calls generators' webhooks.
+    pub outbound: Outbound,
     /// How it all is set.
     pub settings: Settings,
 }
@@ -65,6 +85,12 @@ pub struct Inner {
     signing: signing::Signing,
     spool: spool::Spool,
     progress: progress::Hub,
+    answers: graph::Cache,
+    places: status::Places,
+    /// Wakes the messenger.
+    mail: tokio::sync::Notify,
+    /// What was deleted may still be in the write-ahead log.
+    unscrubbed: std::sync::atomic::AtomicBool,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
     /// One proof at a time: each reads the whole log.
@@ -95,6 +121,10 @@ impl Services {
             signing,
             spool,
             progress: progress::Hub::default(),
+            answers: graph::Cache::default(),
+            places: status::Places::default(),
+            mail: tokio::sync::Notify::new(),
+            unscrubbed: std::sync::atomic::AtomicBool::new(false),
             looks: tokio::sync::Semaphore::new(workers),
             proofs: tokio::sync::Semaphore::new(1),
             work: tokio::sync::Notify::new(),

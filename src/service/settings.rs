@@ -52,6 +52,29 @@ pub struct Settings {
     pub orphan_age: Duration,
     /// How long a token is good.
     pub token_ttl: Duration,
+    /// How long a generator has to acknowledge a take-down, before it goes to the operator.
+    pub takedown_deadline: Duration,
+    /// How long an identity is kept after consent was withdrawn.
+    pub keep_withdrawn: Duration,
+    /// How long an identity is kept for which no consent was ever given.
+    pub keep_unused: Duration,
+    /// How long an identity is kept whose person has not been there.
+    pub keep_inactive: Duration,
+    /// How long an answer of the app about who follows whom is kept.
+    pub graph_kept: Duration,
+    /// Who answers for the processing.
+    pub controller: Controller,
+}
+
+/// Who answers for the processing (ISO/IEC TS 27560: PII controller).
+#[derive(Clone, Debug, Default)]
+pub struct Controller {
+    /// The name.
+    pub name: String,
+    /// How a person reaches them.
+    pub contact: Option<String>,
+    /// Where the privacy notice stands.
+    pub notice_url: Option<String>,
 }
 
 /// A challenge that is given, not drawn.

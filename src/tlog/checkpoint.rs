@@ -101,6 +101,11 @@ impl LogKey {
     pub fn origin(&self) -> &str {
         &self.origin
     }
+
+    /// The key itself, which also signs certificates of deletion.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.key
+    }
 }
 
 /// The verifier key's text, as other tools take it.

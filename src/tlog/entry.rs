@@ -94,6 +94,22 @@ kinds! {
     Admin = 11 "admin",
     /// Data was destroyed: by schedule, on withdrawal or on request.
     Retention = 12 "retention",
+    /// A person froze their cameo.
+    CameoFrozen = 30 "cameo_frozen",
+    /// A person ended the freeze.
+    CameoThawed = 31 "cameo_thawed",
+    /// A cameo was deleted and its person's key destroyed.
+    CameoDeleted = 32 "cameo_deleted",
+    /// A generator reported what became of a use.
+    UseOutcome = 33 "use_outcome",
+    /// A person objected to a use.
+    TakedownRequested = 34 "takedown_requested",
+    /// A generator answered an objection.
+    TakedownAnswered = 35 "takedown_answered",
+    /// A generator did not answer in time.
+    TakedownEscalated = 36 "takedown_escalated",
+    /// A generator's key or webhook changed.
+    GeneratorKey = 37 "generator_key",
 }
 
 impl Kind {

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["tlog", "token"],
     &["store", "infer", "media", "liveness", "identity", "drawn"],
     &["service"],
-    &["http", "config"],
+    &["http", "config", "outbound"],
     &["app"],
     &["cli"],
 ];
@@ -28,6 +28,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("anyhow", &["app", "cli"]),
     ("axum", &["http"]),
     ("ffmpeg_the_third", &["media"]),
+    ("hpke", &["crypto"]),
     ("landlock", &["media"]),
     ("opencv", &["infer"]),
     ("ort", &["infer"]),

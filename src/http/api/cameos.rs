@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::scope::ScopeBody;
 use crate::domain::access::Role;
-use crate::domain::consent::{Audience, Permissions, Purpose};
+use crate::domain::consent::{Audience, Permissions};
 use crate::domain::ids::{CameoId, SubjectId};
-use crate::env::Millis;
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
@@ -47,17 +47,8 @@ pub struct PutConsent {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     block: BTreeSet<SubjectId>,
-    /// `personal`, `social`, `remix`, `commercial`, `advertising`, `political`, `adult`. What is
-    /// not listed is not allowed.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["social"]))]
-    purposes: BTreeSet<Purpose>,
-    /// Whether tokens may carry the voice.
-    #[serde(default)]
-    voice: bool,
-    /// When the permissions run out (RFC 3339).
-    #[serde(default)]
-    until: Option<String>,
+    #[serde(flatten)]
+    scope: ScopeBody,
     /// The version of the text that the person agreed to.
     #[schema(example = "2026-11")]
     text_version: String,
@@ -86,9 +77,8 @@ pub struct PermissionsView {
     audience: &'static str,
     allow: Vec<String>,
     block: Vec<String>,
-    purposes: Vec<&'static str>,
-    voice: bool,
-    until: Option<String>,
+    #[serde(flatten)]
+    scope: ScopeBody,
 }
 
 /// Which version.
@@ -150,14 +140,11 @@ pub(super) async fn put_consent(
 ) -> Result<Response, Problem> {
     key.of(Role::App)?;
     let expected = expected(&headers)?;
-    let until = request.until.as_deref().map(time).transpose()?;
     let permissions = Permissions {
         audience: request.audience,
         allow: request.allow,
         block: request.block,
-        purposes: request.purposes,
-        voice: request.voice,
-        until,
+        scope: request.scope.parse()?,
     };
     let text = &request.text_version;
     Ok(view(state.services.put_consent(&id, &permissions, text, expected).await?))
@@ -192,21 +179,13 @@ fn expected(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     }
 }
 
-fn time(text: &str) -> Result<Millis, Problem> {
-    text.parse::<jiff::Timestamp>().map(|t| Millis(t.as_millisecond())).map_err(|_| {
-        Problem::new(Type::InvalidRequest, "until must be RFC 3339, like 2027-01-31T12:00:00Z")
-    })
-}
-
 fn view(v: Version) -> Response {
     let tag = format!("\"{}\"", v.version);
     let permissions = v.permissions.map(|p| PermissionsView {
         audience: p.audience.name(),
         allow: p.allow.into_iter().map(String::from).collect(),
         block: p.block.into_iter().map(String::from).collect(),
-        purposes: p.purposes.into_iter().map(Purpose::name).collect(),
-        voice: p.voice,
-        until: p.until.map(Millis::rfc3339),
+        scope: p.scope.into(),
     });
     let body = ConsentView {
         version: v.version,

@@ -2,10 +2,18 @@
 
 pub mod audit;
 pub mod cameos;
+pub mod decisions;
+pub mod generator;
+pub mod graph;
 pub mod health;
 pub mod keys;
+pub mod lifecycle;
+pub mod requests;
 pub mod resolve;
 pub mod reviews;
+pub mod scope;
+mod time;
+pub mod uses;
 pub mod verifications;
 pub mod well_known;
 
@@ -30,6 +38,8 @@ use super::State;
         (name = "review", description = "What a reviewer decides"),
         (name = "consent", description = "Who may use a cameo, and for what"),
         (name = "resolve", description = "Tokens for generators"),
+        (name = "generator", description = "A generator's own keys and webhook"),
+        (name = "uses", description = "What became of a use, and objections to it"),
         (name = "audit", description = "The transparency log"),
         (name = "operation", description = "API keys"),
     )
@@ -71,9 +81,40 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::queue))
         .routes(routes!(reviews::inspect))
         .routes(routes!(reviews::decide))
-        .routes(routes!(cameos::read))
+        .routes(routes!(cameos::read, lifecycle::delete))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(requests::ask, requests::list))
+        .routes(routes!(requests::read))
+        .routes(routes!(requests::answer))
+        .routes(routes!(requests::mute))
+        .routes(routes!(requests::grants))
+        .routes(routes!(requests::revoke))
+        .routes(routes!(graph::put))
+        .routes(routes!(graph::forget))
+        .routes(routes!(decisions::decide))
         .routes(routes!(resolve::resolve))
+        .routes(routes!(resolve::scene))
+        .routes(routes!(uses::of_cameo))
+        .routes(routes!(uses::read))
+        .routes(routes!(uses::receipt))
+        .routes(routes!(uses::report))
+        .routes(routes!(uses::request_takedown))
+        .routes(routes!(uses::takedowns_of_cameo))
+        .routes(routes!(uses::takedowns))
+        .routes(routes!(uses::acknowledge))
+        .routes(routes!(uses::status_list))
+        .routes(routes!(lifecycle::freeze, lifecycle::thaw))
+        .routes(routes!(lifecycle::certificate))
+        .routes(routes!(generator::register, generator::list))
+        .routes(routes!(generator::retire))
+        .routes(routes!(
+            generator::put_webhook,
+            generator::read_webhook,
+            generator::delete_webhook
+        ))
+        .routes(routes!(generator::rotate_secret))
+        .routes(routes!(generator::messages))
+        .routes(routes!(generator::replay))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))

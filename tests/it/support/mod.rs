@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod captures;
+pub(crate) mod given;
 pub(crate) mod postgres;
 
 use cameo::config::{Config, Models};
