@@ -34,6 +34,7 @@ use crate::env::{Clock, Entropy};
 use crate::infer::Models;
 use crate::media::Decoder;
 use crate::store::Db;
+use crate::store::batch::Batcher;
 
 /// Everything that the use cases work with.
 #[derive(Debug)]
@@ -62,7 +63,8 @@ pub struct Services(Arc<Inner>);
 #[derive(Debug)]
 pub struct Inner {
     parts: Parts,
-    signing: signing::Signing,
+    signing: Arc<signing::Signing>,
+    batch: Batcher,
     spool: spool::Spool,
     progress: progress::Hub,
     /// Looks into uploads that may run at once.
@@ -88,11 +90,13 @@ impl Services {
     /// [`Error::Unavailable`] where the master key is another one; those of the store.
     pub async fn open(parts: Parts) -> Result<Self> {
         let spool = spool::Spool::open(&parts.settings.capture_dir)?;
-        let signing = signing::Signing::open(&parts).await?;
+        let signing = Arc::new(signing::Signing::open(&parts).await?);
+        let batch = Batcher::new(parts.db.clone(), signing.clone().signer_of_batches());
         let workers = parts.settings.workers.max(1);
         let services = Self(Arc::new(Inner {
             parts,
             signing,
+            batch,
             spool,
             progress: progress::Hub::default(),
             looks: tokio::sync::Semaphore::new(workers),
@@ -108,6 +112,11 @@ impl Inner {
     /// The database.
     pub fn db(&self) -> &Db {
         &self.parts.db
+    }
+
+    /// Where those meet who write often, to commit together: `run_batched!(self.batch(), …)`.
+    pub fn batch(&self) -> &Batcher {
+        &self.batch
     }
 
     /// The time.

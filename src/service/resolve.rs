@@ -10,7 +10,7 @@ use super::{Error, Inner, Result};
 use crate::domain::consent::{Outcome, Purpose, Rule, UseRequest, decide};
 use crate::domain::ids::{CameoId, SubjectId, UseId};
 use crate::env::Millis;
-use crate::run_tx;
+use crate::run_batched;
 use crate::store::uses::{self, Use, UseOutcome};
 use crate::store::{cameos, consents};
 use crate::tlog::Kind;
@@ -72,7 +72,7 @@ impl Inner {
         answer: impl Fn(&Resolved) -> Answer + Send + Sync,
     ) -> Result<Answer> {
         let now = self.clock().now();
-        let (answer, outcome) = run_tx!(self.db(), "resolve", |tx| {
+        let (answer, outcome) = run_batched!(self.batch(), "resolve", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let cameo = active(tx, &request.cameo).await?;
             let person =

@@ -9,8 +9,9 @@ use crate::crypto::keyring::{Keyring, Slot};
 use crate::crypto::{KeyId, KeySet, SigningKey};
 use crate::env::Millis;
 use crate::run_tx;
-use crate::store::{Tx, meta, signing_keys};
-use crate::tlog::{Kind, LogKey};
+use crate::store::batch::Sign;
+use crate::store::{Tx, log, meta, signing_keys};
+use crate::tlog::{Kind, LogKey, TreeHead, checkpoint};
 
 /// How long verifiers may keep the published keys before they ask again.
 pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
@@ -44,9 +45,18 @@ impl Signing {
         ring.signer(now).cloned().map_err(|_| Error::Unavailable("no signing key is active"))
     }
 
-    /// The key that signs checkpoints.
-    pub(super) fn log(&self) -> &SigningKey {
-        &self.log
+    /// Signs a checkpoint of the log (C2SP tlog-checkpoint).
+    pub(super) fn sign(&self, head: &TreeHead) -> Result<Vec<u8>> {
+        checkpoint::sign(&self.origin, head, &self.log)
+            .map_err(|e| Error::Internal(format!("a checkpoint: {e}")))
+    }
+
+    /// The same for the store's group commit.
+    pub(super) fn signer_of_batches(self: Arc<Self>) -> Box<Sign> {
+        Box::new(move |head: &log::Head| {
+            let frontier = super::ledger::frontier(head).map_err(|e| e.to_string())?;
+            self.sign(&frontier.head()).map_err(|e| e.to_string())
+        })
     }
 
     /// The log's name: the public URL without its scheme (C2SP tlog-checkpoint).

@@ -33,6 +33,7 @@ mod tx;
 
 pub mod api_keys;
 pub mod attempts;
+pub mod batch;
 pub mod cameos;
 pub mod captures_seen;
 pub mod consents;

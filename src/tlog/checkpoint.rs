@@ -155,6 +155,17 @@ pub fn open(note: &[u8], keys: &[LogKey]) -> Result<Checkpoint, Error> {
     })
 }
 
+/// A size or an index as C2SP formats write it: decimal, without leading zeroes.
+pub(super) fn decimal(text: &str) -> Option<u64> {
+    let canonical = text == "0" || text.starts_with(|c: char| ('1'..='9').contains(&c));
+    text.parse().ok().filter(|_| canonical)
+}
+
+/// A line that holds one hash in base64.
+pub(super) fn hash_line(line: &str) -> Option<Hash> {
+    BASE64_STANDARD.decode(line).ok()?.try_into().ok().map(Hash)
+}
+
 impl Verifier for LogKey {
     fn name(&self) -> &str {
         &self.origin
