@@ -2,7 +2,7 @@
 //!
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
 //! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`resolve`] hands out
-//! tokens, [`audit`] shows the log. Every effect and its log entry are one transaction.
+//! tokens, [`audit`] shows the log, [`publish`] its tiles, and [`selfaudit`] checks it. Every effect and its log entry are one transaction.
 
 pub mod access;
 pub mod audit;
@@ -15,14 +15,17 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod publish;
 pub mod resolve;
 pub mod review;
+pub mod selfaudit;
 mod settings;
 pub mod signing;
 mod spool;
 pub mod spread;
 mod subject;
 pub mod verify;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -69,8 +72,7 @@ pub struct Inner {
     progress: progress::Hub,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
-    /// One proof at a time: each reads the whole log.
-    proofs: tokio::sync::Semaphore,
+    publication: publish::Publication,
     work: tokio::sync::Notify,
 }
 
@@ -92,6 +94,7 @@ impl Services {
         let spool = spool::Spool::open(&parts.settings.capture_dir)?;
         let signing = Arc::new(signing::Signing::open(&parts).await?);
         let batch = Batcher::new(parts.db.clone(), signing.clone().signer_of_batches());
+        let publication = publish::Publication::new(&parts.settings.log);
         let workers = parts.settings.workers.max(1);
         let services = Self(Arc::new(Inner {
             parts,
@@ -100,7 +103,7 @@ impl Services {
             spool,
             progress: progress::Hub::default(),
             looks: tokio::sync::Semaphore::new(workers),
-            proofs: tokio::sync::Semaphore::new(1),
+            publication,
             work: tokio::sync::Notify::new(),
         }));
         services.ensure_signing_key().await?;

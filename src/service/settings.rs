@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::publish::LogSettings;
 use crate::domain::challenge::{ChallengeRules, Motion};
 use crate::liveness::Policy;
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub orphan_age: Duration,
     /// How long a token is good.
     pub token_ttl: Duration,
+    /// How the log is published and watched.
+    pub log: LogSettings,
 }
 
 /// A challenge that is given, not drawn.

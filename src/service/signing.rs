@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ledger::Note;
 use super::{Error, Inner, Parts, Result};
 use crate::crypto::keyring::{Keyring, Slot};
-use crate::crypto::{KeyId, KeySet, SigningKey};
+use crate::crypto::{KeyId, KeySet, SigningKey, VerifyingKey};
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::batch::Sign;
@@ -21,15 +21,17 @@ pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
 pub struct Signing {
     tokens: RwLock<Keyring>,
     log: SigningKey,
+    witness: SigningKey,
     origin: String,
 }
 
 impl Signing {
     pub(super) async fn open(parts: &Parts) -> Result<Self> {
         check_master(parts).await?;
-        let log = log_key(parts).await?;
+        let log = kept_key(parts, LOG_KEY, CHECKPOINT).await?;
+        let witness = kept_key(parts, WITNESS_KEY, COSIGNATURE).await?;
         let origin = origin(&parts.settings.issuer);
-        let signing = Self { tokens: RwLock::default(), log, origin };
+        let signing = Self { tokens: RwLock::default(), log, witness, origin };
         signing.load(parts).await?;
         Ok(signing)
     }
@@ -57,6 +59,17 @@ impl Signing {
             let frontier = super::ledger::frontier(head).map_err(|e| e.to_string())?;
             self.sign(&frontier.head()).map_err(|e| e.to_string())
         })
+    }
+
+    /// The key that cosigns the checkpoints of other logs: one of its own, as one key must not
+    /// make two kinds of statements.
+    pub(super) fn witness(&self) -> &SigningKey {
+        &self.witness
+    }
+
+    /// The public half of the key that signs checkpoints.
+    pub(super) fn verifying_key(&self) -> VerifyingKey {
+        self.log.verifying_key()
     }
 
     /// The log's name: the public URL without its scheme (C2SP tlog-checkpoint).
@@ -157,6 +170,8 @@ const CHECKPOINT: &str = "checkpoint";
 /// Where the database says which master key it belongs to.
 const MASTER_ID: &str = "master_key_id";
 const LOG_KEY: &str = "log_key";
+const WITNESS_KEY: &str = "witness_key";
+const COSIGNATURE: &str = "cosignature";
 
 fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
     let id = KeyId::parse(&stored.kid)
@@ -183,15 +198,16 @@ async fn check_master(parts: &Parts) -> Result<()> {
     }
 }
 
-async fn log_key(parts: &Parts) -> Result<SigningKey> {
+/// A key that is made once and kept in the database, wrapped for `purpose`.
+async fn kept_key(parts: &Parts, name: &str, purpose: &str) -> Result<SigningKey> {
     let fresh = SigningKey::generate(&*parts.entropy)?;
     let mut value = fresh.id().0.to_vec();
-    value.extend(fresh.wrap(&parts.master, CHECKPOINT, &*parts.entropy)?);
+    value.extend(fresh.wrap(&parts.master, purpose, &*parts.entropy)?);
     let stored =
-        run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, LOG_KEY, &value).await)?;
-    let broken = || Error::Internal("the log's key is broken".into());
+        run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, name, &value).await)?;
+    let broken = || Error::Internal(format!("the key {name} is broken"));
     let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
-    Ok(SigningKey::unwrap(&parts.master, wrapped, CHECKPOINT, KeyId(*id))?)
+    Ok(SigningKey::unwrap(&parts.master, wrapped, purpose, KeyId(*id))?)
 }
 
 /// A log's name is a URL without its scheme, so that it says where the log is found.

@@ -41,6 +41,7 @@ pub mod failures;
 pub mod idempotency;
 pub mod log;
 pub mod meta;
+pub mod published;
 pub mod signing_keys;
 pub mod subjects;
 pub mod uses;
@@ -64,6 +65,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
+        ("published", published::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
         ("uses", uses::STATEMENTS),

@@ -6,6 +6,7 @@ pub mod health;
 pub mod keys;
 pub mod resolve;
 pub mod reviews;
+pub mod tlog;
 pub mod verifications;
 pub mod well_known;
 
@@ -83,4 +84,9 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(well_known::cose_keys))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::log_key))
+        .routes(routes!(tlog::published))
+        .routes(routes!(tlog::tile))
+        .routes(routes!(tlog::proof))
+        .routes(routes!(tlog::add_checkpoint))
+        .routes(routes!(tlog::witness_key))
 }

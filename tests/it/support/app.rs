@@ -115,10 +115,11 @@ impl TestApp {
             runtime.display().to_string(),
             setup.config,
         );
-        // `[capture]` may be in the test's own settings, so its folder comes as a variable.
+        // `[capture]` may be in the test's own settings, so folders come as variables.
         let file = dir.path().join("cameo.toml");
         std::fs::write(&file, text).unwrap();
-        let variables = [("CAMEO_CAPTURE__DIR".to_owned(), at("captures"))];
+        let variables = [("CAPTURE", "captures"), ("LOG", "tlog")]
+            .map(|(section, name)| (format!("CAMEO_{section}__DIR"), at(name)));
         let config = Config::load(Some(&file), variables).unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let overrides = Overrides {
