@@ -9,6 +9,7 @@
 //! - [`witness`]: cosignatures, and the protocol by which they are got (C2SP tlog-witness).
 //! - [`tile`], [`publish`], [`prover`]: the log as static tiles (C2SP tlog-tiles), and proofs from them.
 //! - [`proof_file`]: proofs to take along (C2SP tlog-proof).
+//! - [`filter`], [`export`]: what auditors ask for, and files of it that can be checked alone.
 //! - [`replay`]: checks a whole log against its checkpoints and says where it breaks.
 //!
 //! Only [`publish::Folder`] does I/O: it keeps tiles as files. The store keeps one row per entry (index, time, kind, entry bytes, leaf
@@ -18,6 +19,8 @@
 pub mod checkpoint;
 pub mod commitment;
 pub mod entry;
+pub mod export;
+pub mod filter;
 pub mod merkle;
 pub mod proof;
 pub mod proof_file;
@@ -30,6 +33,7 @@ pub mod witness;
 pub use checkpoint::{Checkpoint, LogKey};
 pub use commitment::Salt;
 pub use entry::{Entry, Kind};
+pub use filter::Filter;
 pub use merkle::{Frontier, Hash, TreeHead, leaf_hash};
 pub use prover::Prover;
 pub use replay::Replay;

@@ -35,7 +35,7 @@ pub(super) async fn published(Ax(state): Ax<State>) -> Result<Response, Problem>
 
 /// A tile of hashes or a bundle of entries: `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]` (C2SP
 /// tlog-tiles). Entries are for auditors alone where the operator chose so.
-#[utoipa::path(get, path = "/tlog/tile/{path}", tag = "audit",
+#[utoipa::path(get, path = "/tlog/tile/{*path}", tag = "audit",
     params(("path" = String, Path, description = "`0/000`, `1/x001/234.p/5`, `entries/000`")),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
         (status = 403, body = ProblemBody, content_type = "application/problem+json"),
