@@ -11,7 +11,8 @@ use crate::env::Millis;
 use crate::run_tx;
 use crate::store::batch::Sign;
 use crate::store::{Tx, log, meta, signing_keys};
-use crate::tlog::{Kind, LogKey, TreeHead, checkpoint};
+use crate::tlog::export::Writer;
+use crate::tlog::{Filter, Kind, LogKey, TreeHead, checkpoint};
 
 /// How long verifiers may keep the published keys before they ask again.
 pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
@@ -53,7 +54,14 @@ impl Signing {
             .map_err(|e| Error::Internal(format!("a checkpoint: {e}")))
     }
 
-    /// The same for the store's group commit.
+    /// Ends an export with its signed manifest.
+    pub(super) fn end_export(&self, export: Writer, filter: &Filter, note: &[u8]) -> Result<String> {
+        export
+            .finish(filter, &self.origin, note, &self.log)
+            .map_err(|e| Error::Internal(format!("an export's manifest: {e}")))
+    }
+
+    /// Signs checkpoints for the store's group commit.
     pub(super) fn signer_of_batches(self: Arc<Self>) -> Box<Sign> {
         Box::new(move |head: &log::Head| {
             let frontier = super::ledger::frontier(head).map_err(|e| e.to_string())?;

@@ -37,11 +37,13 @@ pub mod batch;
 pub mod cameos;
 pub mod captures_seen;
 pub mod consents;
+pub mod disclosures;
 pub mod failures;
 pub mod idempotency;
 pub mod log;
 pub mod meta;
 pub mod published;
+pub mod reconcile;
 pub mod signing_keys;
 pub mod subjects;
 pub mod uses;
@@ -60,12 +62,14 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("cameos", cameos::STATEMENTS),
         ("captures_seen", captures_seen::STATEMENTS),
         ("consents", consents::STATEMENTS),
+        ("disclosures", disclosures::STATEMENTS),
         ("failures", failures::STATEMENTS),
         ("idempotency", idempotency::STATEMENTS),
         ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
         ("published", published::STATEMENTS),
+        ("reconcile", reconcile::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
         ("uses", uses::STATEMENTS),

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cameos;
+pub mod disclosures;
 pub mod health;
 pub mod keys;
 pub mod resolve;
@@ -78,6 +79,11 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::reconciliation))
+        .routes(routes!(disclosures::ask))
+        .routes(routes!(disclosures::approve))
+        .routes(routes!(disclosures::read))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
