@@ -80,7 +80,7 @@ impl Services {
         let every = self.settings().log.audit_every;
         while tokio::time::timeout(every, stop.cancelled()).await.is_err() {
             let found = tokio::select! {
-                found = self.self_audit(|_, _| ()) => found,
+                found = self.self_audit(None, |_, _| ()) => found,
                 () = stop.cancelled() => return,
             };
             match found {
@@ -102,18 +102,20 @@ impl Services {
 
 impl Inner {
     /// Checks the whole log: entries against each other, the head, every checkpoint that was
-    /// published, and the tiles. `progress` is told how many of how many entries were read.
+    /// published, and the tiles; and `since`, a head that somebody kept. `progress` is told how many
+    /// of how many entries were read.
     ///
     /// # Errors
     /// Those of the store and the disk; what is wrong with the log is no error but the inner result.
     pub async fn self_audit(
         &self,
+        since: Option<TreeHead>,
         mut progress: impl FnMut(u64, u64) + Send,
     ) -> Result<Result<Report, Finding>> {
         // Nothing is published meanwhile, so that tiles and checkpoint belong together.
         let _still = self.publication_still().await;
         let key = self.signing.verifying_key();
-        let mut heads = Vec::new();
+        let mut heads: Vec<TreeHead> = since.into_iter().collect();
         let folder = self.tiles().clone();
         let shown = match folder.get(CHECKPOINT).map_err(disk)? {
             None => None,

@@ -83,6 +83,12 @@ pub(super) struct NewSalt {
     sealed: Vec<u8>,
 }
 
+impl std::fmt::Debug for NewSalt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewSalt({}, sealed)", self.index)
+    }
+}
+
 #[derive(FromRow)]
 struct HeadRow {
     size: i64,

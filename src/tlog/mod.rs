@@ -10,12 +10,14 @@
 //! - [`tile`], [`publish`], [`prover`]: the log as static tiles (C2SP tlog-tiles), and proofs from them.
 //! - [`proof_file`]: proofs to take along (C2SP tlog-proof).
 //! - [`filter`], [`export`]: what auditors ask for, and files of it that can be checked alone.
-//! - [`replay`]: checks a whole log against its checkpoints and says where it breaks.
+//! - [`replay`]: checks a whole log against its checkpoints and says where it breaks; [`check`] does
+//!   so from what is published alone.
 //!
 //! Only [`publish::Folder`] does I/O: it keeps tiles as files. The store keeps one row per entry (index, time, kind, entry bytes, leaf
 //! hash) and one head row (size, [`Frontier`] bytes), both written in the transaction of the effect
 //! that the entry records.
 
+pub mod check;
 pub mod checkpoint;
 pub mod commitment;
 pub mod entry;

@@ -5,3 +5,4 @@ mod crash;
 mod onboarding;
 mod real_clips;
 mod story;
+mod transparency;
