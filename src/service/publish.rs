@@ -5,6 +5,7 @@
 //! and repeated. What contradicts what was published before is never published over: it is a
 //! fatal error, which an operator has to look into.
 
+use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -168,7 +169,7 @@ impl Inner {
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish(&self) -> Result<TreeHead, PublishError> {
-        let mut edge = self.publication.edge.lock().await;
+        let (mut edge, _alone) = self.publication_still().await?;
         let (head, mut note) = self.signed_head().await?;
         if head.size == 0 {
             return Ok(head);
@@ -247,9 +248,15 @@ impl Inner {
         own_head(&note, self.signing.verifying_key()).map_err(PublishError::Foreign)
     }
 
-    /// While this is held nothing is published by this process.
-    pub(super) async fn publication_still(&self) -> MutexGuard<'_, Option<Builder>> {
-        self.publication.edge.lock().await
+    /// While this is held nothing is published, by this process or by another one that shares the
+    /// folder: a checkpoint must never be replaced by an older one.
+    pub(super) async fn publication_still(
+        &self,
+    ) -> Result<(MutexGuard<'_, Option<Builder>>, File), PublishError> {
+        let edge = self.publication.edge.lock().await;
+        let folder = self.publication.folder.clone();
+        let alone = blocking(move || Ok(folder.lock().map_err(publish::Error::from)?)).await?;
+        Ok((edge, alone))
     }
 
     async fn resume_edge(&self, published: TreeHead) -> Result<Builder, PublishError> {

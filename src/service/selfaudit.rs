@@ -113,7 +113,7 @@ impl Inner {
         mut progress: impl FnMut(u64, u64) + Send,
     ) -> Result<Result<Report, Finding>> {
         // Nothing is published meanwhile, so that tiles and checkpoint belong together.
-        let _still = self.publication_still().await;
+        let _still = self.publication_still().await?;
         let key = self.signing.verifying_key();
         let mut heads: Vec<TreeHead> = since.into_iter().collect();
         let folder = self.tiles().clone();

@@ -265,6 +265,18 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Waits until no other process publishes here, and keeps it so until the file is dropped.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.0)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(self.0.join(".lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
 }
 
 impl Tiles for Folder {

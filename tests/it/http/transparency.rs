@@ -78,6 +78,7 @@ async fn tiles_are_static_and_prove_themselves() {
     app.services.publish().await.unwrap();
     assert_eq!(checked(&app, Some(&shown)).unwrap(), 301);
     assert_eq!(audit(&app).await.unwrap(), 301);
+    assert!(stranger(&app).unwrap().contains("301 entries"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,6 +172,24 @@ async fn a_replaced_signing_key_is_found() {
     assert!(app.services.publish().await.unwrap_err().is_fatal());
 }
 
+/// The auditor's example, which shares no code with the service, on the same folder.
+fn stranger(app: &TestApp) -> Result<String, String> {
+    let python = std::env::var("CAMEO_PYTHON").unwrap_or_else(|_| "python3".into());
+    let done = std::process::Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/auditor/verify_log.py"))
+        .arg("log")
+        .arg(app.services.tiles().path())
+        .arg(key(app).to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    match done.status.code() {
+        Some(0) => Ok(said),
+        Some(1) => Err(said),
+        _ => panic!("{}", String::from_utf8_lossy(&done.stderr)),
+    }
+}
+
 /// Changes a file below the tiles' folder.
 fn edit(app: &TestApp, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let path = app.services.tiles().path().join(path);
@@ -202,6 +221,7 @@ async fn tampering_with_tiles_is_found_by_the_service_and_by_strangers() {
         edit(&app, path, change);
         let found = checked(&app, None).unwrap_err();
         println!("{path}: {found}");
+        stranger(&app).unwrap_err();
         let finding = audit(&app).await.unwrap_err();
         let named = matches!(&finding, Finding::TileAltered { path: p, .. } if p == path);
         assert!(named, "{path}: {finding}");
