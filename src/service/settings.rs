@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::publish::LogSettings;
 use crate::domain::challenge::{ChallengeRules, Motion};
 use crate::liveness::Policy;
 
@@ -64,6 +65,8 @@ pub struct Settings {
     pub graph_kept: Duration,
     /// Who answers for the processing.
     pub controller: Controller,
+    /// How the log is published and watched.
+    pub log: LogSettings,
 }
 
 /// Who answers for the processing (ISO/IEC TS 27560: PII controller).

@@ -110,6 +110,10 @@ kinds! {
     TakedownEscalated = 36 "takedown_escalated",
     /// A generator's key or webhook changed.
     GeneratorKey = 37 "generator_key",
+    /// An auditor read more than what everyone may: a search for a person, an export, a report.
+    AuditRead = 40 "audit_read",
+    /// A person's entries were opened to an auditor: asked for, approved, or read.
+    Disclosure = 41 "disclosure",
 }
 
 impl Kind {

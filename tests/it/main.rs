@@ -9,6 +9,7 @@ mod drawn;
 mod http;
 mod infer;
 mod liveness;
+mod log_crash;
 mod measure;
 mod media;
 mod models;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cameos;
 pub mod decisions;
+pub mod disclosures;
 pub mod generator;
 pub mod graph;
 pub mod health;
@@ -13,6 +14,7 @@ pub mod resolve;
 pub mod reviews;
 pub mod scope;
 mod time;
+pub mod tlog;
 pub mod uses;
 pub mod verifications;
 pub mod well_known;
@@ -107,21 +109,27 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(lifecycle::certificate))
         .routes(routes!(generator::register, generator::list))
         .routes(routes!(generator::retire))
-        .routes(routes!(
-            generator::put_webhook,
-            generator::read_webhook,
-            generator::delete_webhook
-        ))
+        .routes(routes!(generator::put_webhook, generator::read_webhook, generator::delete_webhook))
         .routes(routes!(generator::rotate_secret))
         .routes(routes!(generator::messages))
         .routes(routes!(generator::replay))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::reconciliation))
+        .routes(routes!(disclosures::ask))
+        .routes(routes!(disclosures::approve))
+        .routes(routes!(disclosures::read))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(well_known::cose_keys))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::log_key))
+        .routes(routes!(tlog::published))
+        .routes(routes!(tlog::tile))
+        .routes(routes!(tlog::proof))
+        .routes(routes!(tlog::add_checkpoint))
+        .routes(routes!(tlog::witness_key))
 }

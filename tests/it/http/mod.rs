@@ -5,4 +5,5 @@ mod crash;
 mod onboarding;
 mod real_clips;
 mod story;
+mod transparency;
 mod uses;

@@ -176,7 +176,10 @@ async fn story(postgres: Option<String>) {
     // Nothing on disk says who the person is but the app's own id and ciphertext.
     let vector_word = {
         let opened = token::verify(&bytes, &keys, &expect).unwrap().open(&app.recipient).unwrap();
-        opened.identity.faces[0].vector[..8].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()
+        opened.identity.faces[0].vector[..8]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<_>>()
     };
     for file in ["cameo.db", "cameo.db-wal"] {
         let Ok(raw) = std::fs::read(app.dir.path().join(file)) else { continue };

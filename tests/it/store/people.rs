@@ -9,8 +9,8 @@ use cameo::store::cameos::{self, CameoState, Enrolment};
 use cameo::store::consents::{self, Consent, ConsentKind};
 use cameo::store::signing_keys::{self, SigningKey};
 use cameo::store::subjects::{self, Subject};
-use cameo::store::uses::{self, Use, UseOutcome};
 use cameo::store::token_status::Place;
+use cameo::store::uses::{self, Use, UseOutcome};
 use cameo::store::{Engine, Error, Tx, api_keys, erasure, meta, verifications};
 use rstest::rstest;
 
