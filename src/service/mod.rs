@@ -18,6 +18,7 @@ pub mod progress;
 pub mod resolve;
 pub mod review;
 mod settings;
+pub mod session;
 pub mod signing;
 mod spool;
 pub mod spread;

@@ -40,6 +40,7 @@ pub mod failures;
 pub mod idempotency;
 pub mod log;
 pub mod meta;
+pub mod page_sessions;
 pub mod signing_keys;
 pub mod subjects;
 pub mod uses;
@@ -63,6 +64,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
+        ("page_sessions", page_sessions::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
         ("uses", uses::STATEMENTS),

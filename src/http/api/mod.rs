@@ -6,6 +6,7 @@ pub mod health;
 pub mod keys;
 pub mod resolve;
 pub mod reviews;
+pub mod session;
 pub mod verifications;
 pub mod well_known;
 
@@ -31,6 +32,7 @@ use super::State;
         (name = "consent", description = "Who may use a cameo, and for what"),
         (name = "resolve", description = "Tokens for generators"),
         (name = "audit", description = "The transparency log"),
+        (name = "pages", description = "How people get into the pages"),
         (name = "operation", description = "API keys"),
     )
 )]
@@ -74,6 +76,8 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(cameos::read))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
         .routes(routes!(resolve::resolve))
+        .routes(routes!(session::create_link))
+        .routes(routes!(session::open, session::read, session::close))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
