@@ -2,21 +2,8 @@
 
 import { has, t } from "../lib/i18n.js";
 
-/** The kinds by number; a test holds them against the service's own. @type {Record<number, string>} */
-export const KINDS = {
-  1: "consent_given",
-  2: "consent_changed",
-  3: "consent_withdrawn",
-  4: "verdict",
-  5: "resolve_allowed",
-  6: "resolve_denied",
-  7: "review",
-  8: "key_rotation",
-  9: "api_key_created",
-  10: "api_key_revoked",
-  11: "admin",
-  12: "retention",
-};
+/** The kinds by number, as the service wrote them into the page: `1:consent_given …`. @type {Record<number, string>} */
+export const KINDS = Object.fromEntries((document.querySelector("main")?.dataset.kinds ?? "").split(" ").map((pair) => pair.split(":")));
 
 /**
  * @typedef {{ index: number, bytes: Uint8Array, kind: string, at: number, attributes: Record<string, string | number>, commitments: Record<string, Uint8Array> }} Entry

@@ -59,7 +59,8 @@ async function begin() {
   heard(await response.json());
   await load(wanted ?? verification.locale);
   tellSize();
-  if (verification.state === "pending") consent();
+  // Where the challenge ran out before anything was recorded, the person gets another on the way.
+  if (["pending", "expired"].includes(verification.state)) consent();
   else if (verification.state === "processing") void judge();
   else settled();
 }

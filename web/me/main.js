@@ -1,9 +1,11 @@
 // My cameo: who may use me and for what, and what became of it.
 
 import { get, Problem, send, session } from "../lib/api.js";
-import { announce, byId, confirmed, focusHeading, h, put } from "../lib/dom.js";
+import { announce, byId, confirmed, focusHeading, h, put, save as download } from "../lib/dom.js";
 import { list, load, t, time } from "../lib/i18n.js";
+import { grants, requests, uses, usesPath } from "./activity.js";
 import { form } from "./consent.js";
+import { deletion, freeze, takeAlong } from "./control.js";
 
 /** The version of what the form says: changes with its words. */
 const TEXT_VERSION = "cameo-me-1";
@@ -12,6 +14,8 @@ const HISTORY = 12;
 
 /** @type {string} the cameo's address */
 let path = "";
+/** @type {string} the app's name of the person */
+let subject = "";
 
 async function begin() {
   const who = await session();
@@ -20,6 +24,7 @@ async function begin() {
   put(byId("who"), h("button.quiet.slim", { type: "button", onclick: signOut }, t("common.signOut")));
   if (!who.cameo_id) return notice("none", null);
   path = `/v1/cameos/${who.cameo_id}`;
+  subject = who.subject;
   await draw();
   focusHeading();
 }
@@ -30,23 +35,42 @@ async function signOut() {
   notice("out", null);
 }
 
-/** The newest consent, where there is any. @returns {Promise<any>} */
-async function newest() {
-  return get(`${path}/consent`).catch((e) => (e instanceof Problem && e.status === 404 ? null : Promise.reject(e)));
+/** What stands at an address, `null` where nothing does. @param {string} address @returns {Promise<any>} */
+async function ifAny(address) {
+  return get(address).catch((e) => (e instanceof Problem && e.status === 404 ? null : Promise.reject(e)));
 }
 
 async function draw() {
-  const [cameo, consent] = await Promise.all([get(path), newest()]);
+  const [cameo, consent, asked, granted, used] = await Promise.all([get(path), ifAny(`${path}/consent`), ifAny(`${path}/requests?state=pending`), ifAny(`${path}/grants?limit=200`), ifAny(usesPath(path))]);
   const current = consent?.permissions ? consent : null;
+  const done = async (/** @type {string} */ text) => {
+    await draw();
+    tell(text);
+  };
   put(byId("main"),
     h("h1", t("me.title")),
+    used && freeze(path, cameo.frozen_since ?? null, done),
     summary(current),
+    asked && requests(asked.items, done),
     h("section.card", { "aria-labelledby": "may" }, h("h2", { id: "may" }, t("me.may")), form(current?.permissions ?? null, (wish) => save(wish, consent))),
+    used && uses(path, used, done),
+    granted && grants(path, granted.items, done),
     current ? withdrawal() : null,
     await history(consent),
+    granted && takeAlong(path, subject, current?.version ?? 0),
     h("section.card", { "aria-labelledby": "about" }, h("h2", { id: "about" }, t("me.about.title")),
       h("dl.facts", h("dt", t("me.about.since")), h("dd", time(cameo.created_at)), h("dt", t("me.about.enrolments")), h("dd", cameo.template_version), h("dt", t("me.about.id")), h("dd.mono", cameo.id)),
-      h("p.small.soft", t("me.about.kept"))));
+      h("p.small.soft", t("me.about.kept"))),
+    used && deletion(path, gone));
+}
+
+/** What is left after a deletion. @param {any} deleted */
+function gone(deleted) {
+  const raw = atob(deleted.certificate.replaceAll("-", "+").replaceAll("_", "/"));
+  const bytes = Uint8Array.from(raw, (c) => c.charCodeAt(0));
+  put(byId("main"), h("h1", t("me.delete.gone")), h("p.lede", t("me.delete.certificate", { index: deleted.log_index })),
+    h("button.main", { type: "button", onclick: () => download("cameo-deletion.cose", new Blob([bytes])) }, t("me.delete.download")));
+  focusHeading();
 }
 
 /** What is allowed, in one sentence that can be read aloud. @param {any} consent */

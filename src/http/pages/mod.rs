@@ -21,6 +21,7 @@ use axum::routing::get;
 use super::State;
 use super::problem::{self, Type};
 use crate::crypto::hash::sha256_parts;
+use crate::tlog::Kind;
 
 pub use policy::is_origin;
 
@@ -41,7 +42,7 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     let version = hex::encode(&sha256_parts(&parts)[..8]);
     let base = format!("/assets/{version}");
     let pages = PAGES.iter().map(|(name, text)| {
-        let text = text.replace("{{assets}}", &base).replace("{{problems}}", &problems());
+        let text = text.replace("{{assets}}", &base).replace("{{problems}}", &problems()).replace("{{kinds}}", &kinds());
         (*name, text)
     });
     Site {
@@ -163,6 +164,12 @@ fn problems() -> String {
         )
     };
     Type::ALL.iter().map(row).collect()
+}
+
+/// The log's kinds of entries by number, for the browser that decodes them.
+fn kinds() -> String {
+    let pairs = Kind::ALL.iter().map(|k| format!("{}:{}", k.number(), k.name()));
+    pairs.collect::<Vec<_>>().join(" ")
 }
 
 fn escape(text: &str) -> String {

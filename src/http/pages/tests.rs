@@ -6,7 +6,6 @@ use super::assets::{ASSETS, EMBED, PAGES};
 use super::policy::is_origin;
 use super::*;
 use crate::domain::verdict::{Check, ReasonCode};
-use crate::tlog::Kind;
 
 fn texts(name: &str) -> Value {
     serde_json::from_str(SITE.assets[name].text).unwrap()
@@ -59,15 +58,6 @@ fn everything_that_the_service_names_has_words() {
         {
             assert!(all["check"][check.name()].is_string(), "{name}: {}", check.name());
         }
-    }
-}
-
-#[test]
-fn the_browser_knows_every_kind_of_entry() {
-    let source = SITE.assets["audit/entry.js"].text;
-    for kind in Kind::ALL {
-        let line = format!("{}: \"{}\",", kind.number(), kind.name());
-        assert!(source.contains(&line), "audit/entry.js lacks `{line}`");
     }
 }
 

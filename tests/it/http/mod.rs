@@ -3,5 +3,6 @@
 mod bad_input;
 mod crash;
 mod onboarding;
+mod pages;
 mod real_clips;
 mod story;
