@@ -9,5 +9,4 @@ CREATE TABLE page_sessions (
     expires_ms INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX page_sessions_holder ON page_sessions (holder_kind, holder);
 CREATE INDEX page_sessions_expires ON page_sessions (expires_ms);

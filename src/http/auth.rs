@@ -13,8 +13,8 @@ use super::problem::{Problem, Type};
 use crate::crypto::hash::sha256;
 use crate::domain::access::{Holder, Role};
 use crate::domain::ids::{CameoId, VerificationId};
-use crate::service::access::Caller;
 use crate::service::Error;
+use crate::service::access::Caller;
 use crate::store::verifications::Verification;
 
 /// The credential of a request, unchecked.

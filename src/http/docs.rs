@@ -19,10 +19,8 @@ pub(super) fn router(openapi: OpenApi) -> Router<State> {
                   img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
                   form-action 'none'";
     let browse = SwaggerUi::new("/docs/api").url("/openapi.json", openapi);
-    Router::new().merge(browse).layer(
-        SetResponseHeaderLayer::if_not_present(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(policy),
-        ),
-    )
+    Router::new().merge(browse).layer(SetResponseHeaderLayer::if_not_present(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(policy),
+    ))
 }

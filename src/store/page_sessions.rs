@@ -16,7 +16,6 @@ sql! {
     const TAKE: &str = "DELETE FROM page_sessions
         WHERE secret_hash = $1 AND stage = $2 AND expires_ms > $3
         RETURNING holder_kind, holder, expires_ms";
-    const END_ALL: &str = "DELETE FROM page_sessions WHERE holder_kind = $1 AND holder = $2";
     const PRUNE: &str = "DELETE FROM page_sessions WHERE expires_ms <= $1";
 }
 
@@ -117,12 +116,6 @@ pub async fn take(
         .await)?
     .map(Row::parse)
     .transpose()
-}
-
-/// Ends every session and link of a holder.
-pub async fn end_all(tx: &mut Tx, holder: &Holder) -> Result<()> {
-    let (kind, holder) = columns(holder);
-    on!(tx, |c| sqlx::query(END_ALL).bind(kind).bind(holder).execute(c).await.map(|_| ()))
 }
 
 /// Forgets what has expired.

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -37,7 +38,7 @@ def program() -> str | None:
 class Browser:
     """A browser process with a profile of its own, which goes when the process goes."""
 
-    def __init__(self, path: str, camera: tuple[pathlib.Path, pathlib.Path] | None = None, grant: bool = True):
+    def __init__(self, path: str, camera: Sequence[pathlib.Path] = (), grant: bool = True):
         self._profile = tempfile.mkdtemp(prefix="cameo-browser-")
         command = [
             path, "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={self._profile}",
@@ -53,7 +54,7 @@ class Browser:
             command.append("--use-fake-ui-for-media-stream")
         if camera:
             video, sound = camera
-            command += [f"--use-file-for-fake-video-capture={video}", f"--use-file-for-fake-audio-capture={sound}%noloop"]
+            command += [f"--use-file-for-fake-video-capture={video}", f"--use-file-for-fake-audio-capture={sound}"]
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
 
@@ -142,6 +143,7 @@ class Page:
         self._browser, self._session, self._context = browser, session, context
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._send(f"{domain}.enable")
+        self.size = (width, height)
         self.shape(width, height, dark, still)
 
     def _send(self, method: str, params: dict[str, Any] | None = None, within: float = 60) -> Any:

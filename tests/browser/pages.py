@@ -2,8 +2,8 @@
 
     python3 tests/browser/pages.py --program target/debug/cameo [--pictures DIR] [--only NAME]
 
-The camera shows a computer-drawn head that answers the challenge. With CAMEO_AXE naming axe-core's
-`axe.min.js`, every page that is looked at is checked with it too.
+The camera shows a computer-drawn head that answers the challenge. Every page that is looked at is
+checked with axe-core too, where `scripts/setup.sh` has installed it (or CAMEO_AXE names `axe.min.js`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from cdp import Browser, Failure, Page, program
 from service import Refused, Service
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# How long the drawn head looks into the camera first: the time to get from the opened camera to the
-# first digit. And after: until the recording ends, with a slow machine's share.
-LEAD_S, TAIL_S = 16.0, 30.0
-# From the opened camera to the press on "start": the countdown takes three seconds more.
-PRESS_AFTER_S = 12.0
+AXE = pathlib.Path(os.environ.get("CAMEO_AXE") or ROOT / ".cache/axe/node_modules/axe-core/axe.min.js")
+# How long the drawn head looks into the camera before and after, and when to press on "start" for that:
+# a countdown of three seconds comes first.
+LEAD_S, TAIL_S, PRESS_AFTER_S = 12.0, 14.0, 8.0
 
 # Every text twice as long, as another language's may be.
 LONGER = """
@@ -46,13 +45,12 @@ class Look:
 
     def __init__(self, service: Service, pictures: pathlib.Path | None):
         self.service, self.pictures = service, pictures
-        axe = os.environ.get("CAMEO_AXE")
-        self.axe = pathlib.Path(axe).read_text() if axe else None
+        self.axe = AXE.read_text() if AXE.exists() else None
         if not self.axe:
-            print("SKIPPED: accessibility rules (CAMEO_AXE names no axe.min.js)")
+            print(f"SKIPPED: the accessibility rules (no {AXE})")
 
     def at(self, page: Page, name: str, shapes: bool = True) -> None:
-        """Looks at the page as it is now."""
+        """Looks at the page as it is now, in several shapes where it waits for that."""
         self._sound(page, name)
         if self.axe:
             self._rules(page, name)
@@ -66,7 +64,13 @@ class Look:
                 self._picture(page, f"{name}-rtl")
             page.run("document.documentElement.dir = 'ltr'")
             self._fits(page, f"{name} {tag}")
-        page.shape(1280, 900)
+        if shapes:
+            page.shape(*page.size)
+
+    def snap(self, page: Page, name: str) -> None:
+        """What is in view now."""
+        if self.pictures:
+            page.picture(self.pictures / f"{name}.png", whole=False)
 
     def _picture(self, page: Page, name: str) -> None:
         if self.pictures:
@@ -100,8 +104,24 @@ class Look:
 
 def story(browser: str, service: Service, look: Look) -> None:
     """From the consent text to the verified log; the upload is cut on the way."""
-    opened = service.open("person-1")
-    camera = service.draw(opened["challenge"], LEAD_S, TAIL_S)
+    for attempt in range(3):
+        verification = enrol(browser, service, look, f"person-1-{attempt}")
+        if verification:
+            break
+        print("the machine was too busy to record pictures enough: once more", flush=True)
+    else:
+        raise Failure("the machine is too busy to record")
+    with Browser(browser) as b:
+        cameo = review(b, service, look, verification)
+        me(b, service, look, f"person-1-{attempt}", cameo)
+        audit(b, service, look, cameo)
+        quiet(b, service, look)
+
+
+def enrol(browser: str, service: Service, look: Look, subject: str) -> str | None:
+    """Records the drawn head: the verification, or `None` where the machine was too slow for that."""
+    opened = service.open(subject)
+    *camera, loop_s = service.draw(opened["challenge"], LEAD_S, TAIL_S)
     with Browser(browser, camera) as b:
         page = b.page(width=390, height=844)
         page.go(service.link(page="enroll", verification=opened["id"]))
@@ -117,34 +137,31 @@ def story(browser: str, service: Service, look: Look) -> None:
         page.key("Enter", 13)
         page.wait("document.documentElement.dataset.camera === 'on'")
         started = time.monotonic()
-        page.see("Fill the oval", within=8)
+        page.see("Fill the oval", within=20)
         look.at(page, "enroll-camera", shapes=False)
-        page.picture(look.pictures / "enroll-camera-phone.png") if look.pictures else None
-        time.sleep(max(0.0, PRESS_AFTER_S - (time.monotonic() - started)))
+        look.snap(page, "enroll-camera-phone")
+        # The camera plays its file again and again: wait for the next time.
+        time.sleep((PRESS_AFTER_S - (time.monotonic() - started)) % loop_s)
         page.press("#record")
         for cue in ("group", "turn"):
             page.wait(f"document.documentElement.dataset.cue === '{cue}'")
-            if look.pictures:
-                page.picture(look.pictures / f"enroll-record-{cue}-phone.png", whole=False)
+            look.snap(page, f"enroll-record-{cue}-phone")
         page.wait("document.documentElement.dataset.cue === 'done'")
         page.offline(True)
         page.wait("document.documentElement.dataset.upload === 'waiting'")
         page.see("The connection was lost")
         look.at(page, "enroll-lost")
         page.offline(False)
-        page.run("dispatchEvent(new Event('online'))")
-        page.see("Somebody will have a look", within=120)
+        page.run("void dispatchEvent(new Event('online'))")
+        verdict = service.settled(opened["id"])["verdict"]
+        reasons = [r["code"] for c in verdict["checks"] for r in c["reasons"]]
+        if "few_frames" in reasons:
+            return None
+        if verdict["decision"] != "review":
+            raise Failure(f"the drawn head did not pass: {json.dumps(verdict, indent=1)}")
+        page.see("Somebody will have a look")
         look.at(page, "enroll-review")
-    judged = service.settled(opened["id"])
-    passed = {c["check"]: c["status"] for c in judged["verdict"]["checks"]}
-    for check in ("quality", "motion", "continuity"):
-        if passed[check] != "pass":
-            raise Failure(f"the drawn head did not pass: {json.dumps(judged['verdict'], indent=1)}")
-    with Browser(browser) as b:
-        cameo = review(b, service, look, opened["id"])
-        me(b, service, look, cameo)
-        audit(b, service, look, cameo)
-        quiet(b, service, look)
+    return opened["id"]
 
 
 def review(b: Browser, service: Service, look: Look, verification: str) -> str:
@@ -180,9 +197,9 @@ def review(b: Browser, service: Service, look: Look, verification: str) -> str:
     return service.settled(verification)["cameo_id"]
 
 
-def me(b: Browser, service: Service, look: Look, cameo: str) -> None:
+def me(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> None:
     page = b.page()
-    link = service.link(page="me", subject="person-1")
+    link = service.link(page="me", subject=subject)
     page.go(link)
     page.see("Nobody may use your cameo.")
     look.at(page, "me-nobody", shapes=False)
@@ -225,7 +242,7 @@ def me(b: Browser, service: Service, look: Look, cameo: str) -> None:
         raise Failure("a cookie counts without the page's header")
     german = b.page(width=390, height=844)
     german.at_start(LONGER)
-    german.go(service.link(page="me", subject="person-1").replace("/me#", "/me?lang=de#"))
+    german.go(service.link(page="me", subject=subject).replace("/me#", "/me?lang=de#"))
     german.see("Mein Cameo Mein Cameo")
     look.at(german, "me-long-german")
 

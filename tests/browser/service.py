@@ -113,34 +113,37 @@ class Service:
             time.sleep(0.3)
         raise AssertionError("no verdict came")
 
-    def draw(self, challenge: Any, lead_s: float, tail_s: float) -> tuple[pathlib.Path, pathlib.Path]:
-        """A drawn head that answers a challenge, as files for the browser's camera and microphone. It
-        looks into the camera for so long before and after: a second of that is drawn, and played to
+    def draw(self, challenge: Any, lead_s: float, tail_s: float) -> tuple[pathlib.Path, pathlib.Path, float]:
+        """A drawn head that answers a challenge, as files for the browser's camera and microphone, and
+        how many seconds they go on. It looks into the camera for so long before and after: a second of that is drawn, and played to
         and fro, which is far quicker than drawing it all."""
         digits, motions = "".join(challenge["groups"]), ",".join(challenge["motions"])
         out = self.dir / f"head-{digits}.webm"
         command = [self.program, "draw", "--digits", digits, "--motions", motions, "--out", str(out)]
-        command += ["--lead-in", "1200", "--tail", "1200", "--fps", str(FPS), "--kbps", "3000"]
+        command += ["--lead-in", "1200", "--tail", "1200", "--fps", str(FPS), "--size", "480x360"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         ffmpeg = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(out)]
-        picture = ["-an", "-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "3", "-f", "mjpeg", "-"]
+        # Not MJPEG, which Chromium plays at 30 frames a second, whatever was meant.
+        picture = ["-an", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"]
         sound = ["-vn", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
-        frames = subprocess.run([*ffmpeg, *picture], check=True, capture_output=True).stdout
-        frames = [START + f for f in frames.split(START)[1:]]
+        head, _, frames = subprocess.run([*ffmpeg, *picture], check=True, capture_output=True).stdout.partition(b"\n")
+        size = len(b"FRAME\n") + 480 * 360 * 3 // 2
+        frames = [frames[i : i + size] for i in range(0, len(frames), size)]
         samples = subprocess.run([*ffmpeg, *sound], check=True, capture_output=True).stdout
         samples = [samples[i : i + 2] for i in range(0, len(samples) - 1, 2)]
-        video, wav = out.with_suffix(".mjpeg"), out.with_suffix(".wav")
-        video.write_bytes(b"".join(padded(frames, FPS, lead_s, tail_s)))
+        video, wav = out.with_suffix(".y4m"), out.with_suffix(".wav")
+        frames = padded(frames, FPS, lead_s, tail_s)
+        video.write_bytes(head + b"\n" + b"".join(frames))
         with wave.open(str(wav), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(RATE)
             file.writeframes(b"".join(padded(samples, RATE, lead_s, tail_s)))
-        return video, wav
+        return video, wav, len(frames) / FPS
 
 
-# Frames and samples a second, and how a JPEG begins (no other bytes of it are these).
-FPS, RATE, START = 15, 48_000, b"\xff\xd8"
+# Frames and samples a second.
+FPS, RATE = 15, 48_000
 
 
 def padded(items: list[bytes], rate: int, lead_s: float, tail_s: float) -> list[bytes]:

@@ -42,14 +42,13 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     let version = hex::encode(&sha256_parts(&parts)[..8]);
     let base = format!("/assets/{version}");
     let pages = PAGES.iter().map(|(name, text)| {
-        let text = text.replace("{{assets}}", &base).replace("{{problems}}", &problems()).replace("{{kinds}}", &kinds());
+        let text = text
+            .replace("{{assets}}", &base)
+            .replace("{{problems}}", &problems())
+            .replace("{{kinds}}", &kinds());
         (*name, text)
     });
-    Site {
-        assets: ASSETS.iter().map(|a| (a.name, a)).collect(),
-        pages: pages.collect(),
-        version,
-    }
+    Site { assets: ASSETS.iter().map(|a| (a.name, a)).collect(), pages: pages.collect(), version }
 });
 
 pub(super) fn router() -> Router<State> {
@@ -101,11 +100,8 @@ async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
     let Some(asset) = SITE.assets.get(name.as_str()) else { return missing() };
     // A page of another version asks while the service is being replaced: what it gets must not
     // be kept under that address.
-    let keep = if version == SITE.version {
-        "public, max-age=31536000, immutable"
-    } else {
-        "no-store"
-    };
+    let keep =
+        if version == SITE.version { "public, max-age=31536000, immutable" } else { "no-store" };
     let headers = [
         (header::CONTENT_TYPE, asset.kind),
         (header::CACHE_CONTROL, keep),
@@ -134,7 +130,8 @@ fn foreign(mut response: Response) -> Response {
 fn tagged(headers: &HeaderMap, kind: &'static str, text: &str) -> Response {
     let tag = format!("\"{}\"", hex::encode(&sha256_parts(&[text.as_bytes()])[..8]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    let same = known.is_some_and(|v| v.split(',').any(|t| t.trim().trim_start_matches("W/") == tag));
+    let same =
+        known.is_some_and(|v| v.split(',').any(|t| t.trim().trim_start_matches("W/") == tag));
     let about = [
         (header::ETAG, tag),
         (header::CACHE_CONTROL, "no-cache".to_owned()),

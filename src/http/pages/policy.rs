@@ -21,11 +21,8 @@ pub(super) enum Page {
 /// Sets the headers of a page. `embedders` are the origins that may frame the onboarding.
 pub(super) fn apply(headers: &mut HeaderMap, page: Page, embedders: &[String]) {
     let enroll = page == Page::Enroll;
-    let ancestors = if enroll && !embedders.is_empty() {
-        embedders.join(" ")
-    } else {
-        "'none'".to_owned()
-    };
+    let ancestors =
+        if enroll && !embedders.is_empty() { embedders.join(" ") } else { "'none'".to_owned() };
     let csp = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
          media-src 'self' blob:; connect-src 'self'; manifest-src 'none'; form-action 'none'; \
@@ -60,7 +57,9 @@ pub fn is_origin(text: &str) -> bool {
     host.is_some_and(|h| {
         let (name, port) = h.split_once(':').unwrap_or((h, "443"));
         !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
             && port.parse::<u16>().is_ok()
     })
 }

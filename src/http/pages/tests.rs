@@ -53,9 +53,7 @@ fn everything_that_the_service_names_has_words() {
         for kind in Kind::ALL {
             assert!(all["kind"][kind.name()].is_string(), "{name}: {}", kind.name());
         }
-        for check in
-            [Check::Quality, Check::Speech, Check::Motion, Check::Continuity, Check::Pad]
-        {
+        for check in [Check::Quality, Check::Speech, Check::Motion, Check::Continuity, Check::Pad] {
             assert!(all["check"][check.name()].is_string(), "{name}: {}", check.name());
         }
     }
@@ -64,7 +62,8 @@ fn everything_that_the_service_names_has_words() {
 #[test]
 fn pages_hold_no_script_or_style_and_load_nothing_from_elsewhere() {
     for (name, text) in PAGES {
-        for forbidden in ["<style", "style=", " onclick=", " onload=", "javascript:", "src=\"http"] {
+        for forbidden in ["<style", "style=", " onclick=", " onload=", "javascript:", "src=\"http"]
+        {
             assert!(!text.contains(forbidden), "{name}: {forbidden}");
         }
         for script in text.split("<script").skip(1) {
@@ -72,7 +71,16 @@ fn pages_hold_no_script_or_style_and_load_nothing_from_elsewhere() {
         }
     }
     for asset in ASSETS {
-        for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "localStorage", "sessionStorage", "@import", "url(http"] {
+        for forbidden in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "eval(",
+            "localStorage",
+            "sessionStorage",
+            "@import",
+            "url(http",
+        ] {
             assert!(!asset.text.contains(forbidden), "{}: {forbidden}", asset.name);
         }
     }
@@ -119,8 +127,17 @@ fn origins() {
         assert!(is_origin(good), "{good}");
     }
     for bad in [
-        "", "*", "https://", "https://a/", "https://a b", "https://a;x", "http://app.example",
-        "https://a,b", "https://a:b", "'self'", "https://A.example",
+        "",
+        "*",
+        "https://",
+        "https://a/",
+        "https://a b",
+        "https://a;x",
+        "http://app.example",
+        "https://a,b",
+        "https://a:b",
+        "'self'",
+        "https://A.example",
     ] {
         assert!(!is_origin(bad), "{bad}");
     }

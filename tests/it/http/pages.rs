@@ -57,7 +57,10 @@ async fn a_device_answers_its_own_verification_alone() {
     let cookie = follow(&app, json!({ "page": "enroll", "verification": id })).await;
     let path = format!("/v1/verifications/{id}");
     let seen = as_page(&app, Method::GET, &path, &cookie, None).await.json();
-    assert_eq!((seen["id"].as_str(), &seen["consent_text_version"]), (Some(&*id), &json!("test-1")));
+    assert_eq!(
+        (seen["id"].as_str(), &seen["consent_text_version"]),
+        (Some(&*id), &json!("test-1"))
+    );
     assert_eq!(seen["keeps"], json!({ "capture_s": 0, "evidence_s": 2_592_000 }));
     let foreign = format!("/v1/verifications/{other}");
     assert_eq!(as_page(&app, Method::GET, &foreign, &cookie, None).await.problem(), "not-found");
@@ -66,7 +69,10 @@ async fn a_device_answers_its_own_verification_alone() {
     assert_eq!(app.call(bare).await.problem(), "unauthenticated");
     // It is no key of any role.
     for path in ["/v1/reviews", "/v1/audit/entries", "/v1/keys"] {
-        assert_eq!(as_page(&app, Method::GET, path, &cookie, None).await.problem(), "unauthenticated");
+        assert_eq!(
+            as_page(&app, Method::GET, path, &cookie, None).await.problem(),
+            "unauthenticated"
+        );
     }
     app.clock.advance(Duration::from_secs(1801));
     assert_eq!(as_page(&app, Method::GET, &path, &cookie, None).await.problem(), "unauthenticated");
@@ -150,7 +156,10 @@ async fn pages_are_strict_and_their_parts_are_kept() {
         assert_eq!(part.headers["content-type"], "text/css; charset=utf-8");
     }
     let old = app.get("/assets/0000000000000000/base.css", "").await;
-    assert_eq!((old.status.as_u16(), &old.headers["cache-control"]), (200, &"no-store".parse().unwrap()));
+    assert_eq!(
+        (old.status.as_u16(), &old.headers["cache-control"]),
+        (200, &"no-store".parse().unwrap())
+    );
     assert_eq!(app.get("/assets/0000000000000000/../Cargo.toml", "").await.problem(), "not-found");
     let module = app.get("/cameo.js", "").await;
     assert_eq!(module.headers["access-control-allow-origin"], "*");
