@@ -70,7 +70,11 @@ impl App {
             request: Duration::from_secs(config.server.request_timeout_s),
             ..http::Limits::default()
         };
-        let state = http::State::new(services.clone(), metrics, Some(sandbox), limits);
+        let embedders = config.server.embed_origins.clone();
+        if let Some(bad) = embedders.iter().find(|o| !http::pages::is_origin(o)) {
+            bail!("server.embed_origins: {bad:?} is no origin; write it like https://app.example");
+        }
+        let state = http::State::new(services.clone(), metrics, Some(sandbox), limits, embedders);
         Ok(Self { services, state, config })
     }
 

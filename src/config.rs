@@ -91,6 +91,8 @@ pub struct Server {
     pub management_listen: Option<SocketAddr>,
     /// The URL under which others reach the API; issuer of tokens and origin of the log.
     pub public_url: String,
+    /// Origins of apps that may show the onboarding in a frame, like `https://app.example`.
+    pub embed_origins: Vec<String>,
     /// Requests served at once; one more is answered 429.
     pub max_in_flight: usize,
     /// How long a request other than an upload or an event stream may take, in seconds.
@@ -105,6 +107,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8600)),
             management_listen: None,
             public_url: "http://127.0.0.1:8600".into(),
+            embed_origins: Vec::new(),
             max_in_flight: 512,
             request_timeout_s: 30,
             shutdown_grace_s: 20,

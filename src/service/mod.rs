@@ -32,6 +32,7 @@ pub mod review;
 pub mod rewrap;
 pub mod search;
 pub mod selfaudit;
+pub mod session;
 mod settings;
 pub mod signing;
 mod spool;

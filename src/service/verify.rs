@@ -28,7 +28,7 @@ use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
-use crate::store::{attempts, captures_seen, failures, idempotency};
+use crate::store::{attempts, captures_seen, failures, idempotency, page_sessions};
 use crate::tlog::Kind;
 
 /// How a capture came out.
@@ -459,6 +459,7 @@ impl Inner {
         run_tx!(self.db(), "sweep.rows", |tx| {
             attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
+            page_sessions::prune(tx, now).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
             captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
         })?;

@@ -48,6 +48,7 @@ pub mod idempotency;
 pub mod log;
 pub mod meta;
 pub mod outcomes;
+pub mod page_sessions;
 pub mod published;
 pub mod reconcile;
 pub mod requests;
@@ -87,6 +88,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("requests", requests::STATEMENTS),
         ("published", published::STATEMENTS),
         ("reconcile", reconcile::STATEMENTS),
+        ("page_sessions", page_sessions::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
         ("takedowns", takedowns::STATEMENTS),

@@ -13,6 +13,7 @@ pub mod requests;
 pub mod resolve;
 pub mod reviews;
 pub mod scope;
+pub mod session;
 mod time;
 pub mod tlog;
 pub mod uses;
@@ -43,6 +44,7 @@ use super::State;
         (name = "generator", description = "A generator's own keys and webhook"),
         (name = "uses", description = "What became of a use, and objections to it"),
         (name = "audit", description = "The transparency log"),
+        (name = "pages", description = "How people get into the pages"),
         (name = "operation", description = "API keys"),
     )
 )]
@@ -113,6 +115,8 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(generator::rotate_secret))
         .routes(routes!(generator::messages))
         .routes(routes!(generator::replay))
+        .routes(routes!(session::create_link))
+        .routes(routes!(session::open, session::read, session::close))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))

@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod onboarding;
+mod pages;
 mod real_clips;
 mod story;
 mod transparency;
