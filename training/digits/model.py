@@ -1,8 +1,7 @@
 """The network: Whisper's architecture (Radford et al., 2022), scaled down to ten digits.
 
-Parameter names are whisper.cpp's, so exporting is a loop over the state dictionary. Three heads on
-the encoder serve training only: which digit, and the how-manieth, each 20 ms frame belongs to, and
-CTC for strings whose digits are not located.
+Parameter names are whisper.cpp's, so exporting is a loop over the state dictionary. Two heads on
+the encoder serve training only: which digit, and the how-manieth, each 20 ms frame belongs to.
 """
 
 from __future__ import annotations
@@ -60,6 +59,8 @@ class Attention(nn.Module):
             return y.view(y.shape[0], y.shape[1], self.heads, -1).transpose(1, 2)
 
         q, k, v = split(self.query(x)), split(self.key(source)), split(self.value(source))
+        if len(k) < len(q):  # many strings under one clip
+            k, v = (y.expand(len(q), -1, -1, -1) for y in (k, v))
         if weights:
             w = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)
             y = w @ v
@@ -91,6 +92,36 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_ln(x)), w
 
 
+# Where the heads of each encoder layer look at first, in positions of 20 ms. The last layer also
+# counts the digits, which takes heads that look anywhere.
+LOCAL_OFFSETS = [(-3, -1, 1, 3), (-8, -3, 3, 8), (-12, 12)]
+
+
+@torch.no_grad()
+def look_nearby(attention: Attention, offsets: tuple[int, ...], sharpness: float = 1.4) -> None:
+    """Starts head i out as a soft look at the position `offsets[i]` further on.
+
+    A shift in time is a rotation of each pair of sinusoidal positions, so a query that is the
+    rotated position matches the key that is the plain one. A small transformer takes long to find
+    out that sounds are made of what is nearby; started so, it learns like a convolutional network.
+    """
+    width = attention.query.weight.shape[1]
+    half, rows = width // 2, width // attention.heads
+    channel = torch.linspace(0, 0.41 * half, rows // 2).round().long()  # periods of 0.1 to 5 s
+    speed = torch.exp(-math.log(10_000) / (half - 1) * channel)
+    i = torch.arange(rows // 2)
+    for head, offset in enumerate(offsets):
+        turn, plain = torch.zeros(rows, width), torch.zeros(rows, width)
+        plain[i, channel] = plain[i + rows // 2, channel + half] = 1
+        turn[i, channel] = turn[i + rows // 2, channel + half] = torch.cos(speed * offset)
+        turn[i, channel + half] = torch.sin(speed * offset)
+        turn[i + rows // 2, channel] = -torch.sin(speed * offset)
+        of_head = slice(head * rows, (head + 1) * rows)
+        for linear, pattern in ((attention.query, turn), (attention.key, plain)):
+            linear.weight[of_head] = sharpness * pattern + 0.3 * linear.weight[of_head]
+        attention.query.bias[of_head] = 0
+
+
 class Encoder(nn.Module):
     def __init__(self, cfg: Config) -> None:
         super().__init__()
@@ -102,11 +133,13 @@ class Encoder(nn.Module):
         with torch.no_grad():  # else the positions, of amplitude 1, drown what is heard at first
             self.conv1.weight *= 3
             self.conv2.weight *= 4
+        for block, offsets in zip(self.blocks, LOCAL_OFFSETS):
+            look_nearby(block.attn, offsets)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """[batch, 80, 2 n] log-mel -> [batch, n, width]."""
+    def forward(self, mel: Tensor, start: int = 0) -> Tensor:
+        """[batch, 80, 2 n] log-mel -> [batch, n, width]; training may place it `start` positions into the window."""
         x = gelu(self.conv2(gelu(self.conv1(mel)))).transpose(1, 2)
-        x = x + self.positional_embedding[: x.shape[1]]
+        x = x + self.positional_embedding[start : start + x.shape[1]]
         for block in self.blocks:
             x, _ = block(x, None, False)
         return self.ln_post(x)
@@ -138,7 +171,6 @@ class DigitsModel(nn.Module):
         self.cfg = cfg
         self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
         self.frame_digit = nn.Linear(cfg.width, 11)  # 10: none
-        self.frame_ctc = nn.Linear(cfg.width, 11)  # 10: blank
         self.frame_ordinal = nn.Linear(cfg.width, MAX_DIGITS + 1)  # the last: none
         self.reserve_dimension()
 
