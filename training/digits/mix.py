@@ -89,8 +89,8 @@ CUT_MARGIN = RATE // 50
 class Mixer:
     """Draws examples from a bank."""
 
-    def __init__(self, bank: Bank, seed: int) -> None:
-        self.bank, self.rng, self.severity = bank, np.random.default_rng(seed), 1.0
+    def __init__(self, bank: Bank, seed: int, light: bool) -> None:
+        self.bank, self.rng, self.light, self.severity = bank, np.random.default_rng(seed), light, 1.0
         self.families = list(bank.voices)
         weight = np.array([FAMILY_WEIGHT.get(f, SYNTHETIC_WEIGHT) for f in self.families])
         self.weight = weight / weight.sum()
@@ -215,7 +215,7 @@ class Mixer:
         r = self.rng
         while True:
             kind = r.random()
-            self.severity = 1.0 if r.random() < 0.65 else 0.25
+            self.severity = 0.25 if r.random() < 0.35 or self.light else 1.0
             if kind < 0.64:
                 e = self.joined()
             elif kind < 0.74:
@@ -271,11 +271,11 @@ class Mixer:
         return (y * 10 ** (-r.uniform(0, 30) / 20)).astype(np.float32)
 
 
-def shard(bank: Bank, seed: int, count: int) -> list[Example]:
-    """`count` examples, some of them through a real codec."""
-    mixer = Mixer(bank, seed)
+def shard(bank: Bank, seed: int, count: int, light: bool) -> list[Example]:
+    """`count` examples, some of them through a real codec; `light` ones are degraded little and seldom."""
+    mixer = Mixer(bank, seed, light)
     examples = [mixer.draw() for _ in range(count)]
-    for name, (_, _, rates) in channel.CODECS.items():
+    for name, (_, _, rates) in () if light else channel.CODECS.items():
         chosen = mixer.rng.permutation(count)[: int(count * CODED)]
         if len(chosen):
             coded_clips = channel.codec(
@@ -317,6 +317,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--size", type=int, default=500)
+    parser.add_argument("--light", action="store_true", help="for the first lessons: little is degraded")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
 
@@ -327,7 +328,7 @@ def main() -> None:
     for number in range(args.first, args.first + args.count):
         started = time.monotonic()
         path = args.out / f"shard_{number:04d}.npz"
-        write_shard(path, shard(bank, args.seed * 100_003 + number, args.size))
+        write_shard(path, shard(bank, args.seed * 100_003 + number, args.size, args.light))
         print(f"{path.name} {time.monotonic() - started:.0f} s", flush=True)
 
 

@@ -92,30 +92,36 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_ln(x)), w
 
 
+BEFORE, AFTER = "before", "after"
 # Where the heads of each encoder layer look at first, in positions of 20 ms. The last layer also
-# counts the digits, which takes heads that look anywhere.
-LOCAL_OFFSETS = [(-3, -1, 1, 3), (-8, -3, 3, 8), (-12, 12)]
+# counts the digits, for which two heads look at all that came before, and at all that follows.
+FIRST_LOOK = [(-3, -1, 1, 3), (-8, -3, 3, 8), (-12, 12, BEFORE, AFTER)]
 
 
 @torch.no_grad()
-def look_nearby(attention: Attention, offsets: tuple[int, ...], sharpness: float = 1.4) -> None:
-    """Starts head i out as a soft look at the position `offsets[i]` further on.
+def start_looking(attention: Attention, looks: tuple[int | str, ...], sharpness: float = 1.4) -> None:
+    """Starts head i out as a soft look at the position `looks[i]` further on, or to one side.
 
     A shift in time is a rotation of each pair of sinusoidal positions, so a query that is the
-    rotated position matches the key that is the plain one. A small transformer takes long to find
-    out that sounds are made of what is nearby; started so, it learns like a convolutional network.
+    rotated position matches the key that is the plain one; a quarter turn of slow pairs prefers
+    one side of the present. A small transformer takes long to find out that sounds are made of
+    what is nearby; started so, it learns like a convolutional network.
     """
     width = attention.query.weight.shape[1]
     half, rows = width // 2, width // attention.heads
-    channel = torch.linspace(0, 0.41 * half, rows // 2).round().long()  # periods of 0.1 to 5 s
-    speed = torch.exp(-math.log(10_000) / (half - 1) * channel)
     i = torch.arange(rows // 2)
-    for head, offset in enumerate(offsets):
+    for head, look in enumerate(looks):
+        # Periods of 0.1 to 5 s to find a place, 0.8 to 24 s to find a side.
+        low, high = (0, 0.41) if isinstance(look, int) else (0.2, 0.57)
+        channel = torch.linspace(low * half, high * half, rows // 2).round().long()
+        speed = torch.exp(-math.log(10_000) / (half - 1) * channel)
+        quarter = torch.full_like(speed, math.pi / 2)
+        phase = speed * look if isinstance(look, int) else -quarter if look == BEFORE else quarter
         turn, plain = torch.zeros(rows, width), torch.zeros(rows, width)
         plain[i, channel] = plain[i + rows // 2, channel + half] = 1
-        turn[i, channel] = turn[i + rows // 2, channel + half] = torch.cos(speed * offset)
-        turn[i, channel + half] = torch.sin(speed * offset)
-        turn[i + rows // 2, channel] = -torch.sin(speed * offset)
+        turn[i, channel] = turn[i + rows // 2, channel + half] = torch.cos(phase)
+        turn[i, channel + half] = torch.sin(phase)
+        turn[i + rows // 2, channel] = -torch.sin(phase)
         of_head = slice(head * rows, (head + 1) * rows)
         for linear, pattern in ((attention.query, turn), (attention.key, plain)):
             linear.weight[of_head] = sharpness * pattern + 0.3 * linear.weight[of_head]
@@ -133,13 +139,13 @@ class Encoder(nn.Module):
         with torch.no_grad():  # else the positions, of amplitude 1, drown what is heard at first
             self.conv1.weight *= 3
             self.conv2.weight *= 4
-        for block, offsets in zip(self.blocks, LOCAL_OFFSETS):
-            look_nearby(block.attn, offsets)
+        for block, looks in zip(self.blocks, FIRST_LOOK):
+            start_looking(block.attn, looks)
 
-    def forward(self, mel: Tensor, start: int = 0) -> Tensor:
-        """[batch, 80, 2 n] log-mel -> [batch, n, width]; training may place it `start` positions into the window."""
+    def forward(self, mel: Tensor) -> Tensor:
+        """[batch, 80, 2 n] log-mel -> [batch, n, width]."""
         x = gelu(self.conv2(gelu(self.conv1(mel)))).transpose(1, 2)
-        x = x + self.positional_embedding[start : start + x.shape[1]]
+        x = x + self.positional_embedding[: x.shape[1]]
         for block in self.blocks:
             x, _ = block(x, None, False)
         return self.ln_post(x)

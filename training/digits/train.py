@@ -120,9 +120,9 @@ def distort(mel: Tensor, rng: random.Random) -> Tensor:
     return mel
 
 
-def losses(model: DigitsModel, b: dict[str, Tensor], start: int) -> dict[str, Tensor]:
+def losses(model: DigitsModel, b: dict[str, Tensor]) -> dict[str, Tensor]:
     """The decoder's cross-entropy, and what guides the encoder and the cross-attention."""
-    audio = model.encoder(b["mels"], start)
+    audio = model.encoder(b["mels"])
     logits, attention = model.decoder(b["tokens"], audio, weights=True)
     attended = attention.mean(1)[:, 1 : 1 + b["where"].shape[1]]
     known = (b["where"].sum(-1) > 0).float()
@@ -139,7 +139,9 @@ def losses(model: DigitsModel, b: dict[str, Tensor], start: int) -> dict[str, Te
     }  # fmt: skip
 
 
-WEIGHT = {"tokens": 1.0, "digit": 0.7, "ordinal": 0.4, "guided": 0.15}
+# What each frame holds is learnt first: the decoder has nothing to read before.
+FIRST_WEIGHT = {"tokens": 0.1, "digit": 1.0, "ordinal": 0.2, "guided": 0.1}
+WEIGHT = {"tokens": 1.0, "digit": 0.7, "ordinal": 0.5, "guided": 0.3}
 
 
 def edits(a: list[int], b: list[int]) -> int:
@@ -210,9 +212,9 @@ def excerpt(item: Item, most: int, rng: random.Random) -> Item | None:
     return cells[:, start:end], top, digits[first : first + count], moved
 
 
-def lesson(progress: float) -> int:
-    """The most digits in an example."""
-    return 2 if progress < 0.12 else 4 if progress < 0.3 else MAX_DIGITS
+def lesson(progress: float) -> tuple[bool, int]:
+    """Whether examples are lightly degraded ones, and the most digits in an example."""
+    return progress < 0.25, 2 if progress < 0.1 else 4 if progress < 0.3 else MAX_DIGITS
 
 
 def batches(everything: list[Item], most: int, size: int, rng: random.Random) -> list[list[Item]]:
@@ -228,18 +230,13 @@ def batches(everything: list[Item], most: int, size: int, rng: random.Random) ->
     return out
 
 
-def window(items: list[Item], progress: float, rng: random.Random) -> tuple[int, int]:
-    """Frames to pad a batch to, and the encoder position it begins at.
-
-    The service always pads to the full 1,024 frames and begins at 0. A little of that, and more
-    towards the end, is enough and much cheaper; elsewhere examples may lie anywhere in the window.
-    """
-    if rng.random() < (0.03 if progress < 0.5 else 0.12 if progress < 0.85 else 0.4):
-        return 1024, 0
+def window(items: list[Item], progress: float, rng: random.Random) -> int:
+    """Frames to pad a batch to. The service always pads to the full 1,024; a little of that, and
+    more towards the end, is enough and much cheaper."""
+    if rng.random() < (0.02 if progress < 0.5 else 0.1 if progress < 0.8 else 0.4):
+        return 1024
     longest = max(item[0].shape[1] for item in items)
-    frames = min(1024, -(-longest // 32) * 32 + 64 * rng.randint(0, 1))
-    free = 512 - frames // 2
-    return frames, rng.randint(0, free) if rng.random() < 0.7 * (1 - progress) else 0
+    return min(1024, -(-longest // 32) * 32 + 64 * rng.randint(0, 1))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -259,7 +256,7 @@ def train(args: argparse.Namespace) -> None:
     average = copy.deepcopy(model)
 
     validation = read_shard(args.validation)
-    pool: dict[str, list[Item]] = {}
+    pools: dict[bool, dict[str, list[Item]]] = {True: {}, False: {}}
     ready: list[list[Item]] = []
     running: dict[str, float] = {}
     best = float("inf")
@@ -268,17 +265,18 @@ def train(args: argparse.Namespace) -> None:
     while True:
         now = time.monotonic()
         progress = args.begin_at + (1 - args.begin_at) * (now - started) / (60 * args.minutes)
+        light, most = lesson(progress)
         if now - refreshed > 60:
             refreshed = now
-            everything = refresh(pool, args.shards, args.keep)
+            everything = refresh(pools[light], args.shards / ("light" if light else "full"), args.keep)
         for optimiser, peak in ((muon, 0.012), (adam, 1.5e-3)):
             optimiser.param_groups[0]["lr"] = args.peak * peak * rate(progress, step)
-        ready = ready or batches(everything, lesson(progress), args.batch, rng)
+        ready = ready or batches(everything, most, args.batch, rng)
         items = ready.pop()
-        frames, start = window(items, progress, rng)
-        parts = losses(model, batch(items, frames, rng), start)
+        parts = losses(model, batch(items, window(items, progress, rng), rng))
         model.zero_grad()
-        sum(WEIGHT[k] * v for k, v in parts.items()).backward()
+        weight = WEIGHT if progress > 0.08 else FIRST_WEIGHT
+        sum(weight[k] * v for k, v in parts.items()).backward()
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         muon.step()
         adam.step()
@@ -309,7 +307,7 @@ def train(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shards", type=Path)
+    parser.add_argument("shards", type=Path, help="folder of `light` and `full` shards")
     parser.add_argument("validation", type=Path, help="a shard of held-out speakers")
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=90)
