@@ -54,8 +54,8 @@ def degrade(x: np.ndarray, condition: str, babble: np.ndarray, rng: np.random.Ge
 
 
 def babble_of(clips: list[Clip], rng: np.random.Generator, seconds: int = 30) -> np.ndarray:
-    """Six held-out people talking at once (words and letters, not digits)."""
-    other = [c.x for c in clips if c.kind == "other"]
+    """Six held-out people talking at once (words and letters, not digits, where there are any)."""
+    other = [c.x for c in clips if c.kind == "other"] or [c.x[::-1] for c in clips]
     y = np.zeros(seconds * RATE)
     for _ in range(6):
         at = 0

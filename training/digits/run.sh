@@ -23,7 +23,8 @@ run corpus "$datasets" "$work"
 run voices "$work/voices.npz" --voices "$voices"
 run holdout "$work" val
 run holdout "$work" test
-run mix "$work" "$work/shards" --count "$shards" --size "$size"
+run mix "$work" "$work/shards/light" --light --count "$((shards / 5 + 1))" --size "$size" --seed 8
+run mix "$work" "$work/shards/full" --count "$shards" --size "$size"
 run train "$work/shards" "$work/held_out_val_mels.npz" "$work/run" --minutes "$minutes" --threads "$threads"
 run export "$work/run/best.pt" "$work/cameo-digits-v1-q8_0.bin" --type q8_0
 zstd -19 -qf "$work/cameo-digits-v1-q8_0.bin" -o "$work/cameo-digits-v1-q8_0.bin.zst"

@@ -7,11 +7,11 @@ datasets=$1
 work=$2
 
 mkdir -p "$work/sample/digits/fsdd"
-# Three speakers with digit strings, four with single digits, and the noise: a few recordings each.
+# Some of the speakers of strings, the Speech Commands, two takes of each FSDD digit, and the noise.
 head -n 1 "$datasets/MANIFEST.tsv" > "$work/sample/MANIFEST.tsv"
-grep -E '^digits/an4_[a-z_]+/(f[a-f]|m[b-c])' "$datasets/MANIFEST.tsv" >> "$work/sample/MANIFEST.tsv"
-grep -E '^digits/speech_commands_digits/' "$datasets/MANIFEST.tsv" >> "$work/sample/MANIFEST.tsv"
-for part in an4_digit_strings an4_commands_mixed speech_commands_digits; do
+grep -E '^digits/an4_[a-z_]+/(f|m[b-c])' "$datasets/MANIFEST.tsv" >> "$work/sample/MANIFEST.tsv"
+grep -E '^digits/speech_commands_' "$datasets/MANIFEST.tsv" >> "$work/sample/MANIFEST.tsv"
+for part in an4_digit_strings an4_commands_mixed speech_commands_digits speech_commands_other_words; do
     ln -sfn "$(realpath "$datasets/digits/$part")" "$work/sample/digits/$part"
 done
 ln -sfn "$(realpath "$datasets/noise")" "$work/sample/noise"
