@@ -32,9 +32,9 @@ def label_of(species: str) -> int:
     return kinds[species]
 
 
-def crop(image: np.ndarray, box: np.ndarray, scale: float, side: int) -> np.ndarray:
+def crop(image: np.ndarray, box: np.ndarray, scale: float, side: int, average: bool = True) -> np.ndarray:
     """The box enlarged about its centre, as large as the picture allows, moved inside it: the
-    adapter's crop (src/infer/antispoof.rs)."""
+    adapter's crop (src/infer/antispoof.rs), shrunk by area or, without `average`, bilinearly."""
     h, w = image.shape[:2]
     x, y, bw, bh = box
     scale = min(scale, w / bw, h / bh)
@@ -44,7 +44,7 @@ def crop(image: np.ndarray, box: np.ndarray, scale: float, side: int) -> np.ndar
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     x1, y1 = min(w, int(np.ceil(left + cw))), min(h, int(np.ceil(top + ch)))
     part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    shrinks = part.shape[0] >= side and part.shape[1] >= side
+    shrinks = average and part.shape[0] >= side and part.shape[1] >= side
     return cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 

@@ -23,8 +23,8 @@ class Frame:
     image: np.ndarray
     box: np.ndarray  # of the mesh, as the service has it
 
-    def crop(self, scale: float = CROP_SCALE, side: int = 96) -> np.ndarray:
-        return crop(self.image, self.box, scale, side)
+    def crop(self, scale: float = CROP_SCALE, side: int = 96, average: bool = True) -> np.ndarray:
+        return crop(self.image, self.box, scale, side, average)
 
 
 def mesh_box(box: np.ndarray) -> np.ndarray:

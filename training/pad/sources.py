@@ -25,14 +25,16 @@ MARGIN = 1.3  # kept around the face, in face widths
 def frames(path: Path, count: int) -> list[np.ndarray]:
     """Up to `count` frames, evenly spread over a clip."""
     capture = cv2.VideoCapture(str(path))
-    every = []
-    while True:
-        ok, frame = capture.read()
-        if not ok:
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    wanted = set(np.linspace(0, max(total - 1, 0), min(count, max(total, 1))).astype(int).tolist())
+    out = []
+    for i in range(max(wanted) + 1):
+        if not capture.grab():
             break
-        every.append(frame)
-    pick = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).astype(int))
-    return [every[i] for i in pick]
+        if i in wanted:
+            ok, frame = capture.retrieve()
+            out += [frame] if ok else []
+    return out
 
 
 def clips(datasets: Path) -> list[tuple[Path, str]]:

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from measure import auc
 from model import SIDE, Net, live_logit
 
-BATCH = 64
+BATCH = 32
 REFRESH = 60.0  # seconds between looks for new shards
-RATE = 2e-3
+RATE = 1.5e-3
 
 
 class Shards:
