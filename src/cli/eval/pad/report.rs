@@ -37,7 +37,7 @@ pub struct Figures {
     pub ranking: Vec<Ranking>,
     /// Decisions: what becomes of each species.
     pub decisions: Vec<Decisions>,
-    /// Each recording by itself, as it is.
+    /// Each recording with a face by itself, as it is.
     pub sources: Vec<SourceScore>,
     #[serde(skip)]
     scores: [Vec<f32>; 3],
@@ -191,20 +191,23 @@ fn figures(who: usize, rule: &Rule, shown: &[Presentation]) -> Figures {
         ms_per_face: rule.ms_per_face,
         ranking,
         decisions,
-        sources: plain().map(|p| source(p, &p.scores[who], rule)).collect(),
+        sources: plain()
+            .filter(|p| !p.scores[who].is_empty())
+            .map(|p| source(p, &p.scores[who], rule))
+            .collect(),
         scores,
     }
 }
 
 fn source(p: &Presentation, scores: &[f32], rule: &Rule) -> SourceScore {
-    let extreme = |pick: fn(f32, f32) -> f32, start| scores.iter().copied().fold(start, pick);
+    let extreme = |pick: fn(f32, f32) -> f32| scores.iter().copied().reduce(pick).unwrap_or(0.0);
     SourceScore {
         name: p.source.clone(),
         species: p.species,
         held_out: p.held_out,
         frames: scores.len(),
         mean: mean(scores),
-        range: (extreme(f32::min, 1.0), extreme(f32::max, 0.0)),
+        range: (extreme(f32::min), extreme(f32::max)),
         passed: match rule.judge(scores) {
             Status::Pass => Some(true),
             Status::Fail => Some(false),
