@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Error, Inner, Result};
 use crate::crypto::seal::{self, Aad};
 use crate::env::random;
-use crate::{run_batched, run_tx};
+use crate::run_batched;
+use crate::run_tx;
 use crate::store::{Tx, idempotency};
 
 /// An answer as it goes over the wire.

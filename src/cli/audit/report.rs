@@ -20,7 +20,7 @@ use crate::tlog::{Filter, check};
 
 /// Count what the log tells of a period.
 #[derive(Debug, Args)]
-pub(super) struct ReportArgs {
+pub struct ReportArgs {
     /// A year, month or day in UTC: 2026, 2026-11 or 2026-11-22; without it everything
     #[arg(long, value_name = "PERIOD")]
     period: Option<String>,
