@@ -95,9 +95,9 @@ kinds! {
     /// Data was destroyed: by schedule, on withdrawal or on request.
     Retention = 12 "retention",
     /// An auditor read more than what everyone may: a search for a person, an export, a report.
-    AuditRead = 30 "audit_read",
+    AuditRead = 40 "audit_read",
     /// A person's entries were opened to an auditor: asked for, approved, or read.
-    Disclosure = 31 "disclosure",
+    Disclosure = 41 "disclosure",
 }
 
 impl Kind {
