@@ -281,25 +281,25 @@ class Log:
             return None
 
     def tile(self, level, index, size):
-        """A tile's bytes; the full one where a partial one was dropped."""
+        """A tile's path, its width, and how wide what is there is: the full one may take its place."""
         per_hash = 1 if level == "entries" else 256**level
         width = min(256, size // per_hash - index * 256)
         path = tile_path(level, index, width)
-        data = self.get(path)
+        data, given = self.get(path), width
         if data is None and width < 256:
-            data = self.get(tile_path(level, index, 256))
+            data, given = self.get(tile_path(level, index, 256)), 256
         if data is None:
             raise Wrong(f"{path} is missing")
-        return path, width, data
+        return path, width, given, data
 
     def hashes(self, level, index, size):
-        path, width, data = self.tile(level, index, size)
-        if len(data) % 32 or len(data) < 32 * width:
-            raise Wrong(f"{path} is not {width} hashes")
+        path, width, given, data = self.tile(level, index, size)
+        if len(data) != 32 * given:
+            raise Wrong(f"{path} is not {given} hashes")
         return path, [data[i : i + 32] for i in range(0, 32 * width, 32)]
 
     def entries(self, index, size):
-        path, width, data = self.tile("entries", index, size)
+        path, width, given, data = self.tile("entries", index, size)
         found, at = [], 0
         while at < len(data):
             length = int.from_bytes(data[at : at + 2], "big")
@@ -307,8 +307,8 @@ class Log:
                 raise Wrong(f"{path}: entry {index * 256 + len(found)} is cut off")
             found.append(data[at + 2 : at + 2 + length])
             at += 2 + length
-        if len(found) < width:
-            raise Wrong(f"{path} holds {len(found)} entries, not {width}")
+        if len(found) != given:
+            raise Wrong(f"{path} holds {len(found)} entries, not {given}")
         return path, found[:width]
 
 

@@ -230,8 +230,8 @@ async fn kept_key(parts: &Parts, name: &str, purpose: &str) -> Result<SigningKey
     Ok(SigningKey::unwrap(&parts.master, wrapped, purpose, KeyId(*id))?)
 }
 
-/// A log's name is a URL without its scheme, so that it says where the log is found.
+/// A log's name is the URL prefix of its tiles without the scheme (C2SP tlog-tiles).
 fn origin(issuer: &str) -> String {
     let name = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
-    format!("{name}/log")
+    format!("{name}/tlog")
 }

@@ -121,7 +121,8 @@ impl Shared {
             open.tx.roll_back().await;
             Outcome::Again
         };
-        metrics::histogram!("cameo_commit_batch_members").record(open.members as f64);
+        metrics::counter!("cameo_commit_batches_total").increment(1);
+        metrics::counter!("cameo_commit_members_total").increment(open.members as u64);
         let _ = open.outcome.send(outcome);
         drop(guard);
     }

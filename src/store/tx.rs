@@ -333,14 +333,14 @@ fn committing(e: sqlx::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    const ONE: &str = "INSERT INTO t (a, b) VALUES ($1, $2)";
+    const ONE: &str = "REPLACE INTO t (a, b) VALUES ($1, $2)";
 
     #[test]
     fn one_row_becomes_many() {
         const MANY: &str = many!(ONE, 6, 2);
         assert_eq!(
             MANY,
-            "INSERT INTO t (a, b) VALUES ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12)"
+            "REPLACE INTO t (a, b) VALUES ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12)"
         );
     }
 }

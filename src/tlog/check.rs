@@ -6,7 +6,7 @@ use super::entry::Entry;
 use super::merkle::{Hash, leaf_hash};
 use super::prover::{Prover, ProverError};
 use super::publish::{self, Builder, Tiles, read_bundle, read_hashes};
-use super::replay::{Fault, Replay, Report, Row};
+use super::replay::{Fault, Read, Replay, Report};
 use super::tile::{self, CHECKPOINT, Content, Tile, WIDTH};
 
 /// How a published log breaks.
@@ -89,27 +89,26 @@ pub fn check<T: Tiles + Clone + 'static>(
     // Hashes above the entries are compared on the way, where the way starts at the first.
     let mut builder = since.is_none().then(Builder::default);
     let start = replay.frontier().size();
-    for index in start / WIDTH..head.size.div_ceil(WIDTH) {
-        let (Some(entries), Some(hashes)) = (
-            Tile::within(Content::Entries, index, head.size),
-            Tile::within(Content::Hashes(0), index, head.size),
-        ) else {
-            break;
-        };
-        let bundle = read_bundle(tiles, &entries)?;
-        let bytes = tile::decode_bundle(&bundle, entries.width)
-            .map_err(|cause| publish::Error::Damaged { path: entries.path(), cause })?;
-        let hashes = read_hashes(tiles, &hashes)?;
-        for (at, (entry, stored)) in (index * WIDTH..).zip(bytes.iter().zip(&hashes)) {
-            if at < start {
-                continue;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let mut next = start / WIDTH;
+    let end = head.size.div_ceil(WIDTH);
+    while next < end {
+        // Reading, hashing and decoding a few tiles takes all processors; the order takes one.
+        let some = next..end.min(next + TILES_EACH * threads);
+        next = some.end;
+        for loaded in load_all(tiles, some, head.size) {
+            let loaded = loaded?;
+            for (at, read, stored, bytes) in loaded.entries {
+                if at < start {
+                    continue;
+                }
+                let decoded = replay.push_read(at, stored, read)?;
+                if let Some(builder) = &mut builder {
+                    let entry = loaded.bundle.get(bytes).unwrap_or_default();
+                    builder.push(entry, stored, &mut |tile, b| compare(tiles, tile, &b))?;
+                }
+                each(at, &decoded, head.size);
             }
-            let row = Row { index: at, entry, leaf_hash: *stored };
-            let decoded = replay.push(&row)?;
-            if let Some(builder) = &mut builder {
-                builder.push(entry, *stored, &mut |tile, bytes| compare(tiles, tile, &bytes))?;
-            }
-            each(at, &decoded, head.size);
         }
     }
     if let Some(builder) = &builder {
@@ -151,6 +150,58 @@ pub fn entry<T: Tiles + Clone + 'static>(
     } else {
         Err(Fault::Altered { index }.into())
     }
+}
+
+/// Tiles that a thread loads at once.
+const TILES_EACH: u64 = 16;
+
+/// The entries of one tile: index, what was read, the hash in the tile, and where the bytes lie.
+struct Loaded {
+    bundle: Vec<u8>,
+    entries: Vec<(u64, Read, Hash, std::ops::Range<usize>)>,
+}
+
+/// Loads tiles on all processors, and returns them in order.
+fn load_all<T: Tiles>(
+    tiles: &T,
+    indices: std::ops::Range<u64>,
+    size: u64,
+) -> Vec<Result<Loaded, Broken>> {
+    let parts: Vec<Vec<u64>> =
+        indices.collect::<Vec<_>>().chunks(TILES_EACH as usize).map(<[u64]>::to_vec).collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .into_iter()
+            .map(|part| {
+                scope.spawn(move || -> Vec<_> {
+                    part.into_iter().map(|index| load(tiles, index, size)).collect()
+                })
+            })
+            .collect();
+        let broke_off =
+            || Err(publish::Error::Io(std::io::Error::other("a thread broke off")).into());
+        threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|_| vec![broke_off()])).collect()
+    })
+}
+
+fn load<T: Tiles>(tiles: &T, index: u64, size: u64) -> Result<Loaded, Broken> {
+    let missing = || publish::Error::Missing { path: format!("tile {index}") };
+    let entries = Tile::within(Content::Entries, index, size).ok_or_else(missing)?;
+    let hashes = Tile::within(Content::Hashes(0), index, size).ok_or_else(missing)?;
+    let bundle = read_bundle(tiles, &entries)?;
+    let hashes = read_hashes(tiles, &hashes)?;
+    let bytes = tile::decode_bundle(&bundle, entries.width)
+        .map_err(|cause| publish::Error::Damaged { path: entries.path(), cause })?;
+    let mut from = 0;
+    let entries = (index * WIDTH..)
+        .zip(bytes.iter().zip(hashes))
+        .map(|(at, (entry, stored))| {
+            let place = from + 2..from + 2 + entry.len();
+            from = place.end;
+            (at, Read::new(entry), stored, place)
+        })
+        .collect();
+    Ok(Loaded { bundle, entries })
 }
 
 fn compare(tiles: &dyn Tiles, tile: Tile, bytes: &[u8]) -> Result<(), Broken> {

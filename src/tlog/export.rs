@@ -388,7 +388,9 @@ mod tests {
             .collect();
         let leaves: Vec<Hash> = entries.iter().map(|e| leaf_hash(e)).collect();
         let mut frontier = Frontier::new();
-        leaves.iter().for_each(|l| drop(frontier.append(*l)));
+        for leaf in &leaves {
+            frontier.append(*leaf);
+        }
         let nodes = MemoryNodes::new(leaves);
         let note = checkpoint::sign(ORIGIN, &frontier.head(), &key()).unwrap();
         let proof = |i| Plan::inclusion(i, 9).unwrap().prove(&nodes).unwrap().unwrap();

@@ -113,7 +113,9 @@ mod tests {
         let key = SigningKey::from_seed(&[3; 32]).unwrap();
         let leaves: Vec<Hash> = (0..13u8).map(|i| leaf_hash(&[i])).collect();
         let mut frontier = Frontier::new();
-        leaves.iter().for_each(|l| drop(frontier.append(*l)));
+        for leaf in &leaves {
+            frontier.append(*leaf);
+        }
         let plan = Plan::inclusion(5, 13).unwrap();
         let proof = plan.prove(&MemoryNodes::new(leaves.clone())).unwrap().unwrap();
         let checkpoint = checkpoint::sign("log.example", &frontier.head(), &key).unwrap();

@@ -280,7 +280,9 @@ mod tests {
     impl Log {
         fn head(&self, size: usize) -> TreeHead {
             let mut f = Frontier::new();
-            self.leaves[..size].iter().for_each(|l| drop(f.append(*l)));
+            for leaf in &self.leaves[..size] {
+                f.append(*leaf);
+            }
             f.head()
         }
 

@@ -71,6 +71,8 @@ fn appender() {
 struct Appender {
     child: Child,
     acks: std::thread::JoinHandle<Vec<(String, u64)>>,
+    /// Says something with every acknowledgement.
+    at_work: std::sync::mpsc::Receiver<()>,
 }
 
 impl Appender {
@@ -85,17 +87,18 @@ impl Appender {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
+        let (begun, at_work) = std::sync::mpsc::channel();
         let acks = std::thread::spawn(move || {
             let lines = out.lines().map_while(Result::ok);
             lines
                 .filter_map(|line| {
                     let mut words = line.strip_prefix("ack ")?.split(' ');
-                    // The last line may be cut off.
+                    let _ = begun.send(());
                     Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
                 })
                 .collect()
         });
-        Self { child, acks }
+        Self { child, acks, at_work }
     }
 
     fn kill(mut self) -> Vec<(String, u64)> {
@@ -112,7 +115,11 @@ fn crash_loop(url: &str, dir: &Path, kills: u32) {
         let all: Vec<_> =
             (0..PROCESSES).map(|p| Appender::start(url, dir, &format!("r{round}.p{p}"))).collect();
         for appender in all {
-            let pause = 60 + below(&SystemEntropy, 400);
+            // Most are killed at work, some while they start.
+            if below(&SystemEntropy, 4) > 0 {
+                let _ = appender.at_work.recv_timeout(Duration::from_mins(1));
+            }
+            let pause = below(&SystemEntropy, 300);
             std::thread::sleep(Duration::from_millis(pause.into()));
             for (name, index) in appender.kill() {
                 assert!(acked.insert(name, index).is_none());

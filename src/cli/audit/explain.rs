@@ -15,7 +15,7 @@ use crate::tlog::{Kind, check, leaf_hash};
 
 /// Say in words what an entry tells.
 #[derive(Debug, Args)]
-pub(super) struct Explain {
+pub struct Explain {
     /// The entry's index
     index: u64,
     /// A folder of tiles or the URL prefix of a log (as https://cameo.example/tlog); without it the

@@ -20,7 +20,7 @@ use crate::tlog::{Filter, check};
 
 /// Count what the log tells of a period.
 #[derive(Debug, Args)]
-pub(super) struct ReportArgs {
+pub struct ReportArgs {
     /// A year, month or day in UTC: 2026, 2026-11 or 2026-11-22; without it everything
     #[arg(long, value_name = "PERIOD")]
     period: Option<String>,
@@ -40,7 +40,11 @@ pub(super) struct ReportArgs {
 }
 
 /// The public attributes whose values are counted, by kind.
-const COUNTED: [&str; 6] = ["outcome", "rule", "purpose", "action", "reason", "what"];
+const COUNTED: [&str; 8] =
+    ["outcome", "rule", "purpose", "action", "reason", "what", "answer", "state"];
+/// The kinds that begin and end a take-down, which the attribute `takedown` names.
+const ASKED: &str = "takedown_requested";
+const ANSWERED: &str = "takedown_answered";
 
 /// What was counted.
 #[derive(Debug, Default, Serialize)]
@@ -53,6 +57,22 @@ struct Counts {
     kinds: BTreeMap<&'static str, u64>,
     /// Entries by kind, attribute and its value.
     by: BTreeMap<&'static str, BTreeMap<&'static str, BTreeMap<String, u64>>>,
+    /// Take-downs that were asked for and not answered, and since when.
+    #[serde(skip)]
+    open: BTreeMap<String, Millis>,
+    /// How long the others took, in milliseconds.
+    #[serde(skip)]
+    took: Vec<i64>,
+    takedowns: Takedowns,
+}
+
+/// What became of take-downs.
+#[derive(Debug, Default, Serialize)]
+struct Takedowns {
+    open: usize,
+    answered: usize,
+    median_s: Option<f64>,
+    longest_s: Option<f64>,
 }
 
 impl ReportArgs {
@@ -90,6 +110,7 @@ impl ReportArgs {
             }
             _ => crate::cli::runtime()?.block_on(stored(config()?, &mut take))?,
         }
+        counts.sum_up();
         let mut out = std::io::stdout();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&counts)?)?;
@@ -108,12 +129,32 @@ impl Counts {
         self.entries += 1;
         let kind = entry.kind.name();
         *self.kinds.entry(kind).or_default() += 1;
+        if let Some(Attribute::Text(takedown)) = entry.attributes.get("takedown") {
+            if kind == ASKED {
+                self.open.insert(takedown.clone(), entry.time);
+            } else if kind == ANSWERED
+                && let Some(asked) = self.open.remove(takedown)
+            {
+                self.took.push(entry.time.0 - asked.0);
+            }
+        }
         for label in COUNTED {
             if let Some(Attribute::Text(value)) = entry.attributes.get(label) {
                 let values = self.by.entry(kind).or_default().entry(label).or_default();
                 *values.entry(value.clone()).or_default() += 1;
             }
         }
+    }
+
+    fn sum_up(&mut self) {
+        self.took.sort_unstable();
+        let seconds = |ms: Option<&i64>| ms.map(|ms| *ms as f64 / 1000.0);
+        self.takedowns = Takedowns {
+            open: self.open.len(),
+            answered: self.took.len(),
+            median_s: seconds(self.took.get(self.took.len() / 2)),
+            longest_s: seconds(self.took.last()),
+        };
     }
 
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
@@ -126,6 +167,14 @@ impl Counts {
                     writeln!(out, "{n:>18}  {label} {value}")?;
                 }
             }
+        }
+        let t = &self.takedowns;
+        if let (Some(median), Some(longest)) = (t.median_s, t.longest_s) {
+            let n = t.answered;
+            writeln!(out, "{n} take-downs answered: median {median:.0} s, longest {longest:.0} s")?;
+        }
+        if t.open > 0 {
+            writeln!(out, "{} take-downs not answered", t.open)?;
         }
         Ok(())
     }

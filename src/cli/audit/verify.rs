@@ -22,7 +22,7 @@ use crate::tlog::{Checkpoint, Hash, LogKey, Replay, TreeHead, check, checkpoint}
 /// Check the whole log: in the database that the configuration names, of a running service, in a
 /// folder of tiles, or in an export.
 #[derive(Debug, Args)]
-pub(super) struct Verify {
+pub struct Verify {
     /// A running service; needs an auditor's key
     #[arg(long, value_name = "URL", group = "place")]
     url: Option<String>,
