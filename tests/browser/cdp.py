@@ -202,7 +202,8 @@ class Page:
             self._send("Input.dispatchMouseEvent", {"type": kind, "x": where[0], "y": where[1], "button": "left", "clickCount": 1})
 
     def type(self, selector: str, text: str) -> None:
-        self.wait(f"document.querySelector({json.dumps(selector)})?.focus() ?? true")
+        self.wait(f"document.querySelector({json.dumps(selector)})")
+        self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         self._send("Input.insertText", {"text": text})
 
     def key(self, name: str, code: int, shift: bool = False) -> None:
