@@ -6,6 +6,7 @@ CREATE TABLE page_sessions (
     stage TEXT COLLATE "C" NOT NULL CHECK (stage IN ('link', 'session')),
     holder_kind TEXT COLLATE "C" NOT NULL CHECK (holder_kind IN ('subject', 'verification', 'key')),
     holder TEXT COLLATE "C" NOT NULL,
+    api_key TEXT COLLATE "C" NOT NULL REFERENCES api_keys (id),
     expires_ms BIGINT NOT NULL
 );
 

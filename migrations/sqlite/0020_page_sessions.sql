@@ -6,6 +6,7 @@ CREATE TABLE page_sessions (
     stage TEXT NOT NULL CHECK (stage IN ('link', 'session')),
     holder_kind TEXT NOT NULL CHECK (holder_kind IN ('subject', 'verification', 'key')),
     holder TEXT NOT NULL,
+    api_key TEXT NOT NULL REFERENCES api_keys (id),
     expires_ms INTEGER NOT NULL
 ) STRICT;
 

@@ -4,15 +4,15 @@
 //! `X-Cameo-Page`, which no other site can send here: a browser asks before it sends a header of
 //! that kind to another origin, and this service never says yes.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 
 use super::State;
 use super::problem::{Problem, Type};
 use crate::crypto::hash::sha256;
 use crate::domain::access::{Holder, Role};
-use crate::domain::ids::{CameoId, VerificationId};
+use crate::domain::ids::{CameoId, SubjectId, UseId, VerificationId};
 use crate::service::Error;
 use crate::service::access::Caller;
 use crate::store::verifications::Verification;
@@ -25,7 +25,8 @@ pub(super) enum Bearer {
     Page(String),
 }
 
-/// A caller with an API key that is good.
+/// A caller with an API key that is good, or a person's session, which may do with their own what
+/// the app's key may.
 pub(super) struct Key(pub(super) Caller);
 
 /// The session's cookie. The prefix lets no other host and no plain connection set it.
@@ -81,21 +82,6 @@ impl Bearer {
         }
     }
 
-    /// Checks that this credential may manage a cameo: any for an app's key, their own for the
-    /// person.
-    pub(super) async fn manages(&self, state: &State, id: &CameoId) -> Result<(), Problem> {
-        match self {
-            Self::Header(credential) => {
-                Ok(state.services.authenticate(credential).await?.require(Role::App)?)
-            }
-            Self::Page(secret) => match state.services.session(secret).await?.holder {
-                Holder::Subject(own) if state.services.cameo(id).await?.subject == own => Ok(()),
-                // Whether there is such a cameo is nobody else's business.
-                _ => Err(Error::NotFound("cameo").into()),
-            },
-        }
-    }
-
     /// The session's secret.
     pub(super) fn session(&self) -> Result<&str, Problem> {
         match self {
@@ -130,8 +116,47 @@ impl FromRequestParts<State> for Key {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
         match Bearer::from_request_parts(parts, state).await? {
             Bearer::Header(credential) => Ok(Self(state.services.authenticate(&credential).await?)),
-            Bearer::Page(secret) => Ok(Self(state.services.session_caller(&secret).await?)),
+            Bearer::Page(secret) => {
+                let session = state.services.session(&secret).await?;
+                let Holder::Subject(person) = &session.holder else {
+                    return Ok(Self(state.services.session_caller(&secret).await?));
+                };
+                if !is_own(parts, state, person).await? {
+                    // Whether there is such a thing is nobody else's business.
+                    return Err(Error::NotFound("thing of yours").into());
+                }
+                Ok(Self(Caller { key: session.key, role: Role::App }))
+            }
         }
+    }
+}
+
+/// Whether what a request is about belongs to this person: then they may do with it what their app
+/// may. Routes that are not named here are closed to people.
+async fn is_own(parts: &mut Parts, state: &State, person: &SubjectId) -> Result<bool, Problem> {
+    let Some(route) = parts.extensions.get::<MatchedPath>().cloned() else { return Ok(false) };
+    let Ok(params) = RawPathParams::from_request_parts(parts, state).await else {
+        return Ok(false);
+    };
+    let Some((_, named)) = params.iter().next() else { return Ok(false) };
+    let cameo = match (&parts.method, route.as_str()) {
+        // To ask for a cameo is for others.
+        (&Method::POST, "/v1/cameos/{id}/requests") => return Ok(false),
+        (_, "/v1/subjects/{subject}/export") => return Ok(named == person.as_str()),
+        (_, r) if r == "/v1/cameos/{id}" || r.starts_with("/v1/cameos/{id}/") => {
+            named.parse::<CameoId>().ok()
+        }
+        (&Method::POST, "/v1/uses/{id}/takedown") => match named.parse::<UseId>() {
+            Ok(id) => state.services.cameo_of_use(&id).await?,
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    let Some(cameo) = cameo else { return Ok(false) };
+    match state.services.cameo(&cameo).await {
+        Ok(found) => Ok(found.subject == *person),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(e) => Err(e.into()),
     }
 }
 

@@ -9,11 +9,11 @@ use super::access::Caller;
 use super::{Error, Inner, Result, onboard};
 use crate::crypto::hash::sha256;
 use crate::domain::access::{Holder, Role};
-use crate::domain::ids::{CameoId, SubjectId};
+use crate::domain::ids::{ApiKeyId, CameoId, SubjectId, UseId};
 use crate::env::{Millis, random};
 use crate::run_tx;
 use crate::store::page_sessions::{self, PageSession, Stage};
-use crate::store::{api_keys, cameos};
+use crate::store::{api_keys, cameos, uses};
 
 /// How long a link can be followed. Short: it may stay in a browser's history, where it is worth
 /// nothing once it was used or is over.
@@ -45,11 +45,11 @@ impl Inner {
     /// # Errors
     /// [`Error::Invalid`] for a key, which needs no link; [`Error::NotFound`] where there is no such
     /// verification.
-    pub async fn create_link(&self, holder: &Holder) -> Result<Issued> {
+    pub async fn create_link(&self, app: &ApiKeyId, holder: &Holder) -> Result<Issued> {
         if matches!(holder, Holder::Key(_)) {
             return Err(Error::Invalid { field: "page", reason: "needs no link".into() });
         }
-        let issued = self.issue(LINK_PREFIX, holder.clone(), LINK_TTL);
+        let issued = self.issue(LINK_PREFIX, holder.clone(), app, LINK_TTL);
         run_tx!(self.db(), "session.link", |tx| {
             if let Holder::Verification(id) = holder {
                 onboard::get(tx, id).await?;
@@ -73,7 +73,7 @@ impl Inner {
             let link = page_sessions::take(tx, &link, Stage::Link, now).await?.ok_or(
                 Error::Unauthenticated("this link was used before or is over: ask for another"),
             )?;
-            let session = PageSession { holder: link.holder, expires: now.plus(SESSION_TTL) };
+            let session = PageSession { expires: now.plus(SESSION_TTL), ..link };
             let hash = sha256(secret.as_bytes());
             page_sessions::insert(tx, &hash, Stage::Session, &session).await?;
             Ok::<_, Error>(session)
@@ -91,7 +91,8 @@ impl Inner {
         if !matches!(caller.role, Role::Reviewer | Role::Auditor) {
             return Err(Error::Forbidden { needed: Role::Reviewer });
         }
-        let issued = self.issue(SESSION_PREFIX, Holder::Key(caller.key), SESSION_TTL);
+        let issued =
+            self.issue(SESSION_PREFIX, Holder::Key(caller.key.clone()), &caller.key, SESSION_TTL);
         run_tx!(self.db(), "session.sign_in", |tx| {
             let hash = sha256(issued.expose().as_bytes());
             page_sessions::insert(tx, &hash, Stage::Session, &issued.session).await?;
@@ -144,9 +145,20 @@ impl Inner {
         Ok(found.map(|c| c.id))
     }
 
-    fn issue(&self, prefix: &str, holder: Holder, ttl: Duration) -> Issued {
+    /// The cameo that a use was of, where there is such a use.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn cameo_of_use(&self, id: &UseId) -> Result<Option<CameoId>> {
+        Ok(uses::get(&mut self.db().read().await?, id).await?.map(|u| u.cameo))
+    }
+
+    fn issue(&self, prefix: &str, holder: Holder, key: &ApiKeyId, ttl: Duration) -> Issued {
         let expires: Millis = self.clock().now().plus(ttl);
-        Issued { secret: self.secret(prefix), session: PageSession { holder, expires } }
+        Issued {
+            secret: self.secret(prefix),
+            session: PageSession { holder, key: key.clone(), expires },
+        }
     }
 
     fn secret(&self, prefix: &str) -> Zeroizing<String> {

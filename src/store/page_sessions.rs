@@ -6,16 +6,19 @@ use sqlx::FromRow;
 use super::tx::{Tx, on, sql};
 use super::{Result, rows};
 use crate::domain::access::Holder;
+use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
 
 sql! {
     const INSERT: &str = "INSERT INTO page_sessions
-        (secret_hash, stage, holder_kind, holder, expires_ms) VALUES ($1, $2, $3, $4, $5)";
-    const GET: &str = "SELECT holder_kind, holder, expires_ms FROM page_sessions
-        WHERE secret_hash = $1 AND stage = $2 AND expires_ms > $3";
+        (secret_hash, stage, holder_kind, holder, api_key, expires_ms)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    const GET: &str = "SELECT s.holder_kind, s.holder, s.api_key, s.expires_ms
+        FROM page_sessions s JOIN api_keys k ON k.id = s.api_key
+        WHERE s.secret_hash = $1 AND s.stage = $2 AND s.expires_ms > $3 AND k.revoked_ms IS NULL";
     const TAKE: &str = "DELETE FROM page_sessions
         WHERE secret_hash = $1 AND stage = $2 AND expires_ms > $3
-        RETURNING holder_kind, holder, expires_ms";
+        RETURNING holder_kind, holder, api_key, expires_ms";
     const PRUNE: &str = "DELETE FROM page_sessions WHERE expires_ms <= $1";
 }
 
@@ -42,6 +45,9 @@ impl Stage {
 pub struct PageSession {
     /// Who is signed in.
     pub holder: Holder,
+    /// The key that stands behind it: the app's that made the link, or the one that signed in. Once
+    /// it is revoked the session is over.
+    pub key: ApiKeyId,
     /// From when on it is good no more.
     pub expires: Millis,
 }
@@ -50,6 +56,7 @@ pub struct PageSession {
 struct Row {
     holder_kind: String,
     holder: String,
+    api_key: String,
     expires_ms: i64,
 }
 
@@ -61,7 +68,8 @@ impl Row {
             "verification" => Holder::Verification(rows::parse(COLUMN, &self.holder)?),
             _ => Holder::Key(rows::parse(COLUMN, &self.holder)?),
         };
-        Ok(PageSession { holder, expires: Millis(self.expires_ms) })
+        let key = rows::parse("page_sessions.api_key", &self.api_key)?;
+        Ok(PageSession { holder, key, expires: Millis(self.expires_ms) })
     }
 }
 
@@ -78,6 +86,7 @@ pub async fn insert(
         .bind(stage.name())
         .bind(kind)
         .bind(holder)
+        .bind(session.key.as_str())
         .bind(session.expires.0)
         .execute(c)
         .await

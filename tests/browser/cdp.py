@@ -45,7 +45,9 @@ class Browser:
             "--no-first-run", "--no-default-browser-check", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio",
             "--disable-gpu", "--hide-scrollbars", "--autoplay-policy=no-user-gesture-required",
-            "--disable-dev-shm-usage", "--lang=en-US", "--no-proxy-server",
+            "--disable-dev-shm-usage", "--disable-renderer-backgrounding",
+            "--disable-backgrounding-occluded-windows", "--disable-background-timer-throttling",
+            "--lang=en-US", "--no-proxy-server",
         ]
         if os.geteuid() == 0:
             command.append("--no-sandbox")
@@ -184,7 +186,7 @@ class Page:
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             with contextlib.suppress(Failure):
-                if found := self.run(f"Boolean({script}) && ({script})"):
+                if found := self.run(f"((v) => v instanceof Node || v)({script})"):
                     return found
             self._browser.pump(0.1)
         text = self.run("document.body?.innerText ?? ''")
@@ -200,7 +202,8 @@ class Page:
             self._send("Input.dispatchMouseEvent", {"type": kind, "x": where[0], "y": where[1], "button": "left", "clickCount": 1})
 
     def type(self, selector: str, text: str) -> None:
-        self.wait(f"document.querySelector({json.dumps(selector)})?.focus() ?? true")
+        self.wait(f"document.querySelector({json.dumps(selector)})")
+        self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         self._send("Input.insertText", {"text": text})
 
     def key(self, name: str, code: int, shift: bool = False) -> None:

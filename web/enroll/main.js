@@ -3,7 +3,7 @@
 
 import { call, freshKey, get, Problem, session, sleep, useToken } from "../lib/api.js";
 import { announce, focusHeading } from "../lib/dom.js";
-import { load, t } from "../lib/i18n.js";
+import { language, load, t } from "../lib/i18n.js";
 import * as camera from "./camera.js";
 import { watch } from "./framing.js";
 import { embedded, hello, tell, tellSize } from "./host.js";
@@ -60,14 +60,17 @@ async function begin() {
   await load(wanted ?? verification.locale);
   tellSize();
   // Where the challenge ran out before anything was recorded, the person gets another on the way.
-  if (["pending", "expired"].includes(verification.state)) consent();
+  if (["pending", "expired"].includes(verification.state)) await consent();
   else if (verification.state === "processing") void judge();
   else settled();
 }
 
-function consent() {
+async function consent() {
   turnPage();
-  views.consent(verification, () => void prepare());
+  const version = encodeURIComponent(verification.consent_text_version);
+  // The app may have put its own words on record; otherwise the page's own say what happens.
+  const kept = await get(`/v1/consent-texts/${version}/${language}`).catch(() => null);
+  views.consent(verification, kept?.body ?? null, () => void prepare());
   focusHeading();
 }
 

@@ -23,9 +23,10 @@ function kept(seconds) {
 /**
  * What is recorded, why, for how long: before the camera opens.
  * @param {any} verification
+ * @param {string | null} text the words that the app put on record for this version
  * @param {() => void} agreed
  */
-export function consent(verification, agreed) {
+export function consent(verification, text, agreed) {
   const { capture_s, evidence_s } = verification.keeps;
   const version = verification.consent_text_version;
   const evidence = kept(evidence_s);
@@ -48,6 +49,7 @@ export function consent(verification, agreed) {
         ]),
         point("who", t("enroll.consent.who")),
         point("rights", t("enroll.consent.rights"))),
+      text ? h("details", { open: true }, h("summary", t("enroll.consent.words")), h("p.words-kept", text)) : null,
       h("p.small.soft", t("enroll.consent.version", { version }))),
     h("label.choice", box, h("span", t("enroll.consent.agree", { version }))),
     go,

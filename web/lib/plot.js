@@ -34,12 +34,12 @@ export function bars(bars, name) {
 export function columns(columns, name) {
   const [width, height] = [640, 120];
   const max = Math.max(1, ...columns.map((c) => c.value));
-  const step = width / Math.max(1, columns.length);
+  const step = Math.min(48, width / Math.max(1, columns.length));
   const total = columns.reduce((sum, c) => sum + c.value, 0);
   return s("svg.plot", { viewBox: `0 0 ${width} ${height + 20}`, role: "img", "aria-label": `${name}: ${total}` },
     columns.map((c, i) => s("rect", { x: i * step + step * 0.12, y: height - (height - 16) * (c.value / max), width: step * 0.76, height: (height - 16) * (c.value / max), rx: 2, fill: "var(--plot-1)" }, s("title", `${c.label}: ${c.value}`))),
     s("path.axis", { d: `M0 ${height + 0.5}H${width}` }),
     columns.length ? s("text", { x: 0, y: height + 15 }, columns[0].label) : null,
-    columns.length > 1 ? s("text", { x: width, y: height + 15, "text-anchor": "end" }, columns[columns.length - 1].label) : null,
+    columns.length > 2 ? s("text", { x: Math.max(160, columns.length * step), y: height + 15, "text-anchor": "end" }, columns[columns.length - 1].label) : null,
     s("text", { x: 0, y: 10 }, String(max)));
 }

@@ -86,12 +86,12 @@ pub(super) async fn create_link(
     key: Key,
     Body(request): Body<CreateLink>,
 ) -> Result<Response, Problem> {
-    key.of(Role::App)?;
+    let app = key.of(Role::App)?.key;
     let (page, holder) = match request {
         CreateLink::Enroll { verification } => ("enroll", Holder::Verification(verification)),
         CreateLink::Me { subject } => ("me", Holder::Subject(subject)),
     };
-    let link = state.services.create_link(&holder).await?;
+    let link = state.services.create_link(&app, &holder).await?;
     let site = &state.services.settings().issuer;
     let view = LinkView {
         url: format!("{}/{page}#{}", site.trim_end_matches('/'), link.expose()),

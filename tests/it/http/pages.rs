@@ -68,7 +68,12 @@ async fn a_device_answers_its_own_verification_alone() {
     let bare = Request::get(&path).header("cookie", &cookie).body(Body::empty()).unwrap();
     assert_eq!(app.call(bare).await.problem(), "unauthenticated");
     // It is no key of any role.
-    for path in ["/v1/reviews", "/v1/audit/entries", "/v1/keys"] {
+    for path in [
+        "/v1/reviews",
+        "/v1/audit/entries",
+        "/v1/keys",
+        "/v1/cameos/cam_01JD3ZP3V5Q8W9X0Y1Z2A3B4C5",
+    ] {
         assert_eq!(
             as_page(&app, Method::GET, path, &cookie, None).await.problem(),
             "unauthenticated"
