@@ -73,6 +73,7 @@ types! {
     CaptureOverLimit = "capture-over-limit", UNPROCESSABLE_ENTITY, "The capture is over a limit", "Record a shorter video, at a lower resolution or frame rate.";
     ConsentChanged = "consent-changed", PRECONDITION_FAILED, "The consent changed in the meantime", "Read the consent, and send the change again on top of it.";
     Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused. Ask the person for consent.";
+    TextKept = "consent-text-kept", CONFLICT, "The consent text is kept already and never changes", "Give the changed text a new version.";
     RequestSettled = "request-settled", CONFLICT, "The request is not pending any more", "Read the request and act on its `state`.";
     TooMany = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests to use a cameo", "Wait until `Retry-After` is over; the person has not been disturbed.";
     JudgingFailed = "judging-failed", SERVICE_UNAVAILABLE, "The service could not judge the capture", "Ask for another attempt; this one does not count.";
@@ -204,6 +205,7 @@ impl From<Error> for Problem {
             Error::ConsentChanged { current } => {
                 Self::new(Type::ConsentChanged, detail).with("current_version", current)
             }
+            Error::TextKept => Self::new(Type::TextKept, detail),
             Error::RequestSettled => Self::new(Type::RequestSettled, detail),
             Error::TooMany { seconds } => Self::new(Type::TooMany, detail).after(seconds),
             Error::IdempotencyMismatch => Self::new(Type::IdempotencyKeyReused, detail),
@@ -325,6 +327,7 @@ mod tests {
             (Error::Capture(media::Error::TooLong { max_ms: 1 }), "capture-over-limit", 422),
             (Error::Capture(media::Error::ChildDied { signal: None }), "unavailable", 503),
             (Error::ConsentChanged { current: 1 }, "consent-changed", 412),
+            (Error::TextKept, "consent-text-kept", 409),
             (Error::RequestSettled, "request-settled", 409),
             (Error::TooMany { seconds: 1 }, "too-many-requests", 429),
             (Error::IdempotencyMismatch, "idempotency-key-reused", 422),

@@ -138,7 +138,7 @@ impl Inner {
             .iter()
             .map(|s| (GrantRef::Standing, &s.permissions.scope))
             .chain(all.personal.iter().map(|g| (GrantRef::Personal(g.id.clone()), &g.scope)));
-        for (grant, scope) in scopes.filter(|(_, scope)| is_limited(scope)) {
+        for (grant, _) in scopes.filter(|(_, scope)| is_limited(scope)) {
             let used = grants::used(tx, id, &grant, day(now)).await?;
             state.used.insert(grant, used);
         }
@@ -211,8 +211,8 @@ pub(super) async fn ancestors(tx: &mut Tx, parent: &UseId) -> Result<Option<Vec<
     let mut all = Vec::new();
     let mut next = Some(parent.clone());
     for _ in 0..MAX_ANCESTORS {
-        let Some(id) = next else { return Ok(Some(all)) };
-        let found = uses::get(tx, &id).await?;
+        let Some(id) = &next else { return Ok(Some(all)) };
+        let found = uses::get(tx, id).await?;
         let found = found.filter(|u| matches!(u.outcome, UseOutcome::Allowed { .. }));
         let found = found.ok_or(Error::NotFound("use that `parent` names"))?;
         next.clone_from(&found.parent);

@@ -67,6 +67,9 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
+    /// There is another consent text of this version and language.
+    #[error("a text of this version and language is kept, and texts never change")]
+    TextKept,
     /// The request was decided before, or lapsed.
     #[error("the request is not pending any more")]
     RequestSettled,

@@ -12,6 +12,7 @@ pub mod consent;
 pub mod decisions;
 mod enrol;
 mod error;
+pub mod export;
 pub mod grants;
 pub mod graph;
 pub mod issue;
@@ -20,6 +21,7 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod receipts;
 pub mod requests;
 pub mod resolve;
 pub mod review;
@@ -28,6 +30,7 @@ pub mod signing;
 mod spool;
 pub mod spread;
 mod subject;
+pub mod texts;
 pub mod verify;
 
 use std::sync::Arc;
@@ -155,3 +158,6 @@ impl Inner {
         &self.progress
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,15 +20,17 @@ pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
 pub struct Signing {
     tokens: RwLock<Keyring>,
     log: SigningKey,
+    receipts: SigningKey,
     origin: String,
 }
 
 impl Signing {
     pub(super) async fn open(parts: &Parts) -> Result<Self> {
         check_master(parts).await?;
-        let log = log_key(parts).await?;
+        let log = kept_key(parts, LOG_KEY, CHECKPOINT).await?;
+        let receipts = kept_key(parts, RECEIPT_KEY, RECEIPT).await?;
         let origin = origin(&parts.settings.issuer);
-        let signing = Self { tokens: RwLock::default(), log, origin };
+        let signing = Self { tokens: RwLock::default(), log, receipts, origin };
         signing.load(parts).await?;
         Ok(signing)
     }
@@ -47,6 +49,17 @@ impl Signing {
     /// The key that signs checkpoints.
     pub(super) fn log(&self) -> &SigningKey {
         &self.log
+    }
+
+    /// The key that signs consent receipts: one for the life of the database, since people keep
+    /// their receipts.
+    pub(super) fn receipts(&self) -> &SigningKey {
+        &self.receipts
+    }
+
+    /// The public keys of consent receipts.
+    pub fn receipt_keys(&self) -> KeySet {
+        std::iter::once(self.receipts.verifying_key()).collect()
     }
 
     /// The log's name: the public URL without its scheme (C2SP tlog-checkpoint).
@@ -147,6 +160,8 @@ const CHECKPOINT: &str = "checkpoint";
 /// Where the database says which master key it belongs to.
 const MASTER_ID: &str = "master_key_id";
 const LOG_KEY: &str = "log_key";
+const RECEIPT_KEY: &str = "receipt_key";
+const RECEIPT: &str = "consent-receipt";
 
 fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
     let id = KeyId::parse(&stored.kid)
@@ -173,15 +188,15 @@ async fn check_master(parts: &Parts) -> Result<()> {
     }
 }
 
-async fn log_key(parts: &Parts) -> Result<SigningKey> {
+/// A key that is made once and kept in the database, wrapped for `purpose`.
+async fn kept_key(parts: &Parts, name: &str, purpose: &str) -> Result<SigningKey> {
     let fresh = SigningKey::generate(&*parts.entropy)?;
     let mut value = fresh.id().0.to_vec();
-    value.extend(fresh.wrap(&parts.master, CHECKPOINT, &*parts.entropy)?);
-    let stored =
-        run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, LOG_KEY, &value).await)?;
-    let broken = || Error::Internal("the log's key is broken".into());
+    value.extend(fresh.wrap(&parts.master, purpose, &*parts.entropy)?);
+    let stored = run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, name, &value).await)?;
+    let broken = || Error::Internal(format!("the key {name} is broken"));
     let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
-    Ok(SigningKey::unwrap(&parts.master, wrapped, CHECKPOINT, KeyId(*id))?)
+    Ok(SigningKey::unwrap(&parts.master, wrapped, purpose, KeyId(*id))?)
 }
 
 /// A log's name is a URL without its scheme, so that it says where the log is found.

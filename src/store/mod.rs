@@ -45,6 +45,7 @@ pub mod meta;
 pub mod requests;
 pub mod signing_keys;
 pub mod subjects;
+pub mod texts;
 pub mod uses;
 pub mod verifications;
 
@@ -71,6 +72,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("requests", requests::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
+        ("texts", texts::STATEMENTS),
         ("uses", uses::STATEMENTS),
         ("verifications", verifications::STATEMENTS),
     ]

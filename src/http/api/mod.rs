@@ -6,10 +6,12 @@ pub mod decisions;
 pub mod graph;
 pub mod health;
 pub mod keys;
+pub mod receipts;
 pub mod requests;
 pub mod resolve;
 pub mod reviews;
 pub mod scope;
+pub mod texts;
 pub mod verifications;
 pub mod well_known;
 
@@ -77,6 +79,10 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(receipts::consent))
+        .routes(routes!(receipts::grant))
+        .routes(routes!(receipts::export))
+        .routes(routes!(texts::read, texts::put))
         .routes(routes!(requests::ask, requests::list))
         .routes(routes!(requests::read))
         .routes(routes!(requests::answer))
@@ -95,6 +101,8 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(well_known::cose_keys))
+        .routes(routes!(receipts::cose_keys))
+        .routes(routes!(receipts::jwks))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::log_key))
 }

@@ -19,6 +19,7 @@ use crate::http::once::{self, IdempotencyKey, once};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::grants::GrantView;
 use crate::service::requests::{Asked, Verdict, Wish};
+use crate::service::texts::Shown;
 
 /// A request to use somebody's cameo.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -96,6 +97,12 @@ pub struct AnswerRequest {
     /// What is granted instead of what was wished.
     #[serde(default)]
     scope: Option<ScopeBody>,
+    /// The version of the text that the person was shown; absent: that of their consent.
+    #[serde(default)]
+    text_version: Option<String>,
+    /// The language that it was shown in (BCP 47).
+    #[serde(default)]
+    locale: Option<String>,
 }
 
 /// See `AnswerRequest`.
@@ -265,7 +272,9 @@ pub(super) async fn answer(
             return Err(Problem::new(Type::InvalidRequest, detail));
         }
     };
-    let (asked, grant) = state.services.answer_request(&id, &verdict).await?;
+    let shown = request.text_version.map(|version| Shown { version, locale: request.locale });
+    let services = &state.services;
+    let (asked, grant) = services.answer_request(&id, &verdict, shown.as_ref()).await?;
     Ok(Json(AnswerView { request: view(asked), grant: grant.map(GrantBody::from) }))
 }
 

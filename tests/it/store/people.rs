@@ -1,7 +1,7 @@
 //! Subjects, cameos, consents, uses, and the two kinds of keys.
 
 use cameo::domain::access::Role;
-use cameo::domain::consent::{Purpose, Rule};
+use cameo::domain::consent::{GrantRef, Purpose, Rule};
 use cameo::domain::ids::CameoId;
 use cameo::domain::verification::State;
 use cameo::run_tx;
@@ -130,6 +130,8 @@ async fn consent_is_a_history(#[case] engine: Engine) {
                     kind,
                     permissions_sealed: sealed,
                     text_version: "2026-01".into(),
+                    locale: Some("de-CH".into()),
+                    text_sha256: Some([9; 32]),
                     at: at(u64::from(version)),
                     log_index,
                 },
@@ -173,6 +175,8 @@ fn second_like(id: &CameoId) -> Consent {
         kind: ConsentKind::Changed,
         permissions_sealed: Some(vec![2]),
         text_version: "t".into(),
+        locale: None,
+        text_sha256: None,
         at: T0,
         log_index: 0,
     }
@@ -212,6 +216,9 @@ async fn uses_are_listed_from_the_newest(#[case] engine: Engine) {
             consent_version: (n != 2).then_some(1),
             issued: at(n),
             log_index: 0,
+            grant: (n != 2).then_some(GrantRef::Standing),
+            parent: None,
+            scene: None,
         };
         u.log_index = run_tx!(f.db, "use", |tx| {
             let log_index = append(tx, "use").await?;
