@@ -239,10 +239,8 @@ impl Receipt {
                 Some(tlog::entry::Attribute::Text(text)) => Some(text.as_str()),
                 _ => None,
             };
-            let kind = text("event").map_or_else(
-                || opened.entry.kind.name().trim_start_matches("consent_").to_owned(),
-                str::to_owned,
-            );
+            let kind = opened.entry.kind.name();
+            let kind = kind.strip_prefix("consent_").unwrap_or(kind);
             if kind != e.event_type {
                 return Err(no("it is of another kind"));
             }

@@ -72,7 +72,7 @@ types! {
     CaptureInvalid = "capture-invalid", UNPROCESSABLE_ENTITY, "The capture can't be decoded", "Record again and send the whole file.";
     CaptureOverLimit = "capture-over-limit", UNPROCESSABLE_ENTITY, "The capture is over a limit", "Record a shorter video, at a lower resolution or frame rate.";
     ConsentChanged = "consent-changed", PRECONDITION_FAILED, "The consent changed in the meantime", "Read the consent, and send the change again on top of it.";
-    Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused. Ask the person for consent.";
+    Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused, and `refusals` says so for each cameo; docs/permissions.md has what to do about each rule.";
     TextKept = "consent-text-kept", CONFLICT, "The consent text is kept already and never changes", "Give the changed text a new version.";
     RequestSettled = "request-settled", CONFLICT, "The request is not pending any more", "Read the request and act on its `state`.";
     TooMany = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests to use a cameo", "Wait until `Retry-After` is over; the person has not been disturbed.";

@@ -36,16 +36,18 @@ impl Inner {
     ///
     /// # Errors
     /// [`Error::NotFound`] where nothing is kept of them.
-    pub async fn export(&self, caller: &Caller, subject: &SubjectId) -> Result<Zeroizing<Vec<u8>>> {
+    pub async fn export_person(
+        &self,
+        caller: &Caller,
+        subject: &SubjectId,
+    ) -> Result<Zeroizing<Vec<u8>>> {
         let at = self.clock().now();
         run_tx!(self.db(), "export.note", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let person = self.known_person(tx, subject).await?;
             let person = person.ok_or(Error::NotFound("person"))?;
-            let note = Note::new(Kind::Admin)
-                .about(&person)
-                .public("event", "export")
-                .public("key", caller.key.as_str());
+            let note =
+                Note::new(Kind::DataExported).about(&person).public("key", caller.key.as_str());
             ledger.add(note)?;
             ledger.write(tx).await
         })?;

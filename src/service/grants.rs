@@ -78,9 +78,8 @@ impl Inner {
             if stored.revoked.is_some() {
                 return Err(unknown());
             }
-            let note = Note::new(Kind::ConsentChanged)
+            let note = Note::new(Kind::GrantRevoked)
                 .about(&person)
-                .public("event", "grant_revoked")
                 .commit("cameo", id.as_str())
                 .commit("grant", grant.as_str());
             let log_index = ledger.add(note)?;

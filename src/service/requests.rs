@@ -125,6 +125,8 @@ impl Inner {
         let now = self.clock().now();
         wish.check(now)?;
         run_tx!(self.db(), "requests.ask", |tx| {
+            // Who asks twice at once is counted twice.
+            let _held = self.ledger(tx).await?;
             let cameo = active(tx, id).await?;
             let person = self.person(tx, &cameo.subject).await?;
             if wish.requester == cameo.subject {
@@ -222,9 +224,8 @@ impl Inner {
                         scope,
                     };
                     let terms = terms(&grant.scope)?;
-                    let mut note = Note::new(Kind::ConsentChanged)
+                    let mut note = Note::new(Kind::GrantGiven)
                         .about(&person)
-                        .public("event", "grant_given")
                         .public("text_version", shown.version.as_str())
                         .commit("cameo", cameo.id.as_str())
                         .commit("grant", grant.id.as_str())

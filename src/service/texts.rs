@@ -55,8 +55,7 @@ impl Inner {
         run_tx!(self.db(), "texts.put", |tx| {
             let mut ledger = self.ledger(tx).await?;
             if texts::insert(tx, &text).await? {
-                let note = Note::new(Kind::Admin)
-                    .public("event", "consent_text")
+                let note = Note::new(Kind::ConsentText)
                     .public("text_version", version)
                     .public("locale", locale)
                     .public("sha256", hex::encode(text.sha256));

@@ -99,7 +99,7 @@ pub struct WhichVersion {
 }
 
 /// Reads a cameo.
-#[utoipa::path(get, path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_cameo", path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
     security(("api_key" = [])),
     responses((status = 200, body = CameoView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]

@@ -27,7 +27,7 @@ pub struct ReceiptVersion {
 
 /// The receipt of a version of the consent (docs/receipts.md): signed JSON, or with
 /// `Accept: application/cose` a `COSE_Sign1`. `cameo receipt verify` checks either offline.
-#[utoipa::path(get, path = "/v1/cameos/{id}/consent/receipt", tag = "consent",
+#[utoipa::path(get, operation_id = "consent_receipt", path = "/v1/cameos/{id}/consent/receipt", tag = "consent",
     params(("id" = String, Path), ReceiptVersion), security(("api_key" = [])),
     responses((status = 200, content_type = "application/json", body = serde_json::Value),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -44,7 +44,7 @@ pub(super) async fn consent(
 }
 
 /// The receipt of a grant to one person, in the same forms.
-#[utoipa::path(get, path = "/v1/cameos/{id}/grants/{grant}/receipt", tag = "consent",
+#[utoipa::path(get, operation_id = "grant_receipt", path = "/v1/cameos/{id}/grants/{grant}/receipt", tag = "consent",
     params(("id" = String, Path), ("grant" = String, Path)), security(("api_key" = [])),
     responses((status = 200, content_type = "application/json", body = serde_json::Value),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -61,7 +61,7 @@ pub(super) async fn grant(
 
 /// Everything that is kept of a person, as a tar archive: it holds biometric data in the clear. That
 /// it was asked for stands in the log.
-#[utoipa::path(get, path = "/v1/subjects/{subject}/export", tag = "consent",
+#[utoipa::path(get, operation_id = "export_subject", path = "/v1/subjects/{subject}/export", tag = "consent",
     params(("subject" = String, Path)), security(("api_key" = [])),
     responses((status = 200, content_type = "application/x-tar", body = Vec<u8>),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -71,7 +71,7 @@ pub(super) async fn export(
     Path(subject): Path<SubjectId>,
 ) -> Result<Response, Problem> {
     let caller = key.of(Role::App)?;
-    let archive = state.services.export(&caller, &subject).await?;
+    let archive = state.services.export_person(&caller, &subject).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/x-tar"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"cameo-export.tar\""),
@@ -80,7 +80,7 @@ pub(super) async fn export(
 }
 
 /// The keys that sign consent receipts, as a `COSE_KeySet` (RFC 9052 §7).
-#[utoipa::path(get, path = "/.well-known/receipt-keys", tag = "consent",
+#[utoipa::path(get, operation_id = "receipt_cose_keys", path = "/.well-known/receipt-keys", tag = "consent",
     responses((status = 200, content_type = "application/cose-key-set", body = Vec<u8>)))]
 pub(super) async fn cose_keys(Ax(state): Ax<State>) -> Response {
     let keys = state.services.signing().receipt_keys();
@@ -88,7 +88,7 @@ pub(super) async fn cose_keys(Ax(state): Ax<State>) -> Response {
 }
 
 /// The same keys as a JWK Set (RFC 7517, RFC 8037).
-#[utoipa::path(get, path = "/.well-known/receipt-jwks.json", tag = "consent",
+#[utoipa::path(get, operation_id = "receipt_jwks", path = "/.well-known/receipt-jwks.json", tag = "consent",
     responses((status = 200, content_type = "application/jwk-set+json", body = serde_json::Value)))]
 pub(super) async fn jwks(Ax(state): Ax<State>) -> Response {
     let keys = state.services.signing().receipt_keys();

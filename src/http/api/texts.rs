@@ -44,7 +44,7 @@ pub struct TextView {
 }
 
 /// Keeps a text in one language. A text never changes: a changed one is a new version.
-#[utoipa::path(put, path = "/v1/consent-texts/{version}/{locale}", tag = "consent",
+#[utoipa::path(put, operation_id = "put_consent_text", path = "/v1/consent-texts/{version}/{locale}", tag = "consent",
     params(("version" = String, Path), ("locale" = String, Path)),
     request_body = PutText, security(("api_key" = [])),
     responses((status = 200, body = TextView),
@@ -62,7 +62,7 @@ pub(super) async fn put(
 }
 
 /// A text, for anyone: a receipt names its hash.
-#[utoipa::path(get, path = "/v1/consent-texts/{version}/{locale}", tag = "consent",
+#[utoipa::path(get, operation_id = "read_consent_text", path = "/v1/consent-texts/{version}/{locale}", tag = "consent",
     params(("version" = String, Path), ("locale" = String, Path)),
     responses((status = 200, body = TextView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]

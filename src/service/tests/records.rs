@@ -130,7 +130,7 @@ async fn the_archive_has_everything_and_the_log_knows_of_it(#[case] engine: Engi
     f.consenting("ben", &everyone()).await;
     f.resolve(&ask(&[&cameo], "zoe")).await.unwrap();
     let size = f.log_size().await;
-    let archive = f.services.export(&f.app, &who("ann")).await.unwrap();
+    let archive = f.services.export_person(&f.app, &who("ann")).await.unwrap();
     assert_eq!(f.log_size().await, size + 1);
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
@@ -151,6 +151,6 @@ async fn the_archive_has_everything_and_the_log_knows_of_it(#[case] engine: Engi
         assert_eq!(receipt::verify(&files[form], &keys).unwrap().receipt.record_id, cameo.as_str());
     }
     assert!(files.values().all(|b| !b.windows(3).any(|w| w == b"ben")), "somebody else's data");
-    let nobody = f.services.export(&f.app, &who("nobody")).await;
+    let nobody = f.services.export_person(&f.app, &who("nobody")).await;
     assert!(matches!(nobody, Err(Error::NotFound(_))));
 }

@@ -370,18 +370,21 @@ impl Draw {
     }
 }
 
-const CASES: usize = 200_000;
+/// Cases against the reference.
+const CASES: usize = 120_000;
+/// Cases for each property.
+const EACH: usize = 20_000;
 
 fn cases(seed: u64) -> impl Iterator<Item = Plain> {
     let mut draw = Draw(seed);
-    (0..CASES).map(move |_| draw.case())
+    std::iter::repeat_with(move || draw.case())
 }
 
 #[test]
 fn agrees_with_the_naive_reference() {
     let (mut allowed, mut personal) = (0, 0);
     let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
-    for (n, case) in cases(1).enumerate() {
+    for (n, case) in cases(1).take(CASES).enumerate() {
         let (ours, theirs) = (in_plain(case.decide()), reference(&case));
         assert_eq!(ours, theirs, "case {n}: {case:#?}");
         match ours {
@@ -399,13 +402,13 @@ fn agrees_with_the_naive_reference() {
     );
     for rule in Rule::ALL.iter().filter(|r| **r != Rule::Scene) {
         let n = refused.get(rule.name()).copied().unwrap_or(0);
-        assert!(n > 100, "{} refused {n} of {CASES} only", rule.name());
+        assert!(n > CASES / 2000, "{} refused {n} of {CASES} only", rule.name());
     }
 }
 
 #[test]
 fn a_block_never_allows() {
-    for (n, mut case) in cases(2).enumerate() {
+    for (n, mut case) in cases(2).take(EACH).enumerate() {
         let before = case.allows();
         let other = (case.requester + 1) % 4;
         case.block.insert(other);
@@ -434,7 +437,7 @@ fn taking_away_never_allows() {
         ("uses", |c| c.every_scope(|s| s.used = (s.used.0 + 1, s.used.1 + 1))),
         ("parent", |c| c.parent = Some(false)),
     ];
-    for (n, case) in cases(3).enumerate() {
+    for (n, case) in cases(3).take(EACH).enumerate() {
         let (what, narrow) = narrower[n % narrower.len()];
         // Fewer mutuals is narrower only from `everyone`'s or `mutuals`' side: `approved` takes no
         // relation into account, so the order of the audiences holds as it stands.
@@ -446,7 +449,7 @@ fn taking_away_never_allows() {
 
 #[test]
 fn nothing_outlives_its_end() {
-    for (n, mut case) in cases(4).enumerate() {
+    for (n, mut case) in cases(4).take(EACH).enumerate() {
         case.every_scope(|s| s.until = Some(10));
         for now in [10, 11, i64::MAX] {
             case.now = now;
@@ -462,7 +465,7 @@ fn nothing_outlives_its_end() {
 
 #[test]
 fn the_order_of_grants_does_not_matter() {
-    for (n, case) in cases(5).enumerate() {
+    for (n, case) in cases(5).take(EACH).enumerate() {
         let mut turned = case.clone();
         turned.personal.reverse();
         assert_eq!(case.decide(), turned.decide(), "case {n}");
@@ -474,7 +477,7 @@ fn the_order_of_grants_does_not_matter() {
 
 #[test]
 fn an_unknown_relation_is_no_relation() {
-    for (n, mut case) in cases(6).enumerate() {
+    for (n, mut case) in cases(6).take(EACH).enumerate() {
         case.mutual = None;
         let unknown = case.decide();
         case.mutual = Some(false);
@@ -484,7 +487,7 @@ fn an_unknown_relation_is_no_relation() {
 
 #[test]
 fn being_blocked_looks_like_being_a_stranger() {
-    for (n, mut case) in cases(7).enumerate() {
+    for (n, mut case) in cases(7).take(EACH).enumerate() {
         case.requester = 1;
         case.audience = 1;
         case.allow.remove(&1);
@@ -503,7 +506,7 @@ fn being_blocked_looks_like_being_a_stranger() {
 
 #[test]
 fn purposes_that_harm_are_never_granted_by_silence() {
-    for case in cases(8).take(20_000) {
+    for case in cases(8).take(EACH) {
         if case.allows() && Purpose::ALL[case.purpose].is_sensitive() {
             let named = case.scope.purposes.contains(&case.purpose)
                 || case.personal.iter().any(|(_, _, s)| s.purposes.contains(&case.purpose));
