@@ -86,14 +86,11 @@ async fn no_is_no_from_the_calls_return(#[case] engine: Engine) {
             tasks.spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     let was_withdrawn = withdrawn.load(Ordering::SeqCst);
-                    match resolve(&services, &generator, &request).await {
-                        Err(Error::Busy) => {}
-                        done if denied(done) == "allowed" => {
-                            // It was over before the withdrawal returned, or it began before that.
-                            let count = if was_withdrawn { &late } else { &before };
-                            count.fetch_add(1, Ordering::SeqCst);
-                        }
-                        _ => {}
+                    let done = resolve(&services, &generator, &request).await;
+                    if !matches!(done, Err(Error::Busy)) && denied(done) == "allowed" {
+                        // It was begun after the withdrawal had returned, or before.
+                        let count = if was_withdrawn { &late } else { &before };
+                        count.fetch_add(1, Ordering::SeqCst);
                     }
                 }
             });
