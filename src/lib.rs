@@ -21,7 +21,7 @@
 //!
 //! A module may import only what stands to its right; those in one pair of braces never import
 //! each other: `service` (and for the drawn head, `cli`) joins them. A macro belongs to its room
-//! too: `run_tx!` is `store`'s. `axum` is named only in `http`, `sqlx` only in `store`, `ort`,
+//! too: `run_tx!` and `run_batched!` are `store`'s. `axum` is named only in `http`, `sqlx` only in `store`, `ort`,
 //! `opencv` and `whisper_rs` only in `infer`, `ring` only in `crypto`, `ffmpeg_the_third`,
 //! `landlock` and `seccompiler` only in `media`, and `anyhow` only in `app` and `cli`.
 //! `tests/it/architecture.rs` keeps it so.

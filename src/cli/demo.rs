@@ -20,7 +20,7 @@ use super::client::Client;
 use super::{audit, token as token_cli};
 use crate::app::{self, App, Overrides, telemetry};
 use crate::config::Config;
-use crate::crypto::KeySet;
+use crate::crypto::{KeySet, RecipientSecret};
 use crate::domain::access::Role;
 use crate::domain::challenge::{Challenge, Motion};
 use crate::drawn;
@@ -118,6 +118,7 @@ impl Demo {
             if let (Ok((outcome, cast)), true) = (&outcome, serving) {
                 outcome.print(json)?;
                 farewell(&url, cast, &dir)?;
+                invite(&url, cast).await?;
                 app::interrupted().await;
             }
             stop.cancel();
@@ -208,6 +209,13 @@ impl Demo {
         say.line(&format!("cameo       {cameo}"))?;
 
         let generator = service.with(&cast.generator);
+        let recipient = RecipientSecret::generate(&SystemEntropy)?;
+        stages.time("generator_key", || {
+            let public = BASE64_URL_SAFE_NO_PAD.encode(recipient.public().as_bytes());
+            let request = json!({ "public_key": public });
+            generator.post_json("/v1/generator/keys", &request, &fresh_key())
+        })?;
+        say.line("generator   registered the key that its tokens are sealed to")?;
         let ask =
             |purpose: &str| json!({ "cameo_id": cameo, "requester": "user-7", "purpose": purpose });
         let early = stages.time("refusal", || resolve(&generator, &ask("social")))?;
@@ -232,13 +240,14 @@ impl Demo {
         let keys = KeySet::from_cose(keys.success("/.well-known/cose-keys")?)?;
         let expect = Expectations::new(url, &cast.generator_id, SystemClock.now());
         let verified = stages.time("token", || Ok(token::verify(&token, &keys, &expect)?))?;
-        outcome.token_verified = verified.claims.subject == cameo;
-        let shown = token_cli::describe(&verified.claims, &verified.key_id.to_string());
+        let payload = stages.time("open", || Ok(verified.open(&recipient)?))?;
+        outcome.token_verified = Some(verified.claims.use_id.as_str()) == grant["use_id"].as_str();
+        let shown = token_cli::inside(&payload);
         say.line(&format!(
-            "token       verified: {} bytes, {} poses of {} dimensions, expires in {} s",
+            "token       verified and opened: {} bytes, {} poses of {} dimensions, expires in {} s",
             token.len(),
-            shown["identity"]["faces"].as_array().map_or(0, Vec::len),
-            shown["identity"]["dim"],
+            shown["faces"].as_array().map_or(0, Vec::len),
+            shown["dim"],
             verified.claims.expires_at - verified.claims.issued_at,
         ))?;
         if let Some(file) = &self.token_out {
@@ -440,12 +449,34 @@ fn list(value: &Value) -> String {
     items.join(" ")
 }
 
+/// Links for whoever sits in front of the machine.
+async fn invite(url: &str, cast: &Cast) -> Result<()> {
+    let app = Client::new(url).with(&cast.app);
+    let links = tokio::task::spawn_blocking(move || -> Result<[String; 2]> {
+        let wish = json!({ "subject": "you", "consent_text_version": "2026-11" });
+        let yours = text(&app.post_json("/v1/verifications", &wish, &fresh_key())?, "id")?;
+        let link = |what: &Value| text(&app.post_json("/v1/links", what, &fresh_key())?, "url");
+        Ok([
+            link(&json!({ "page": "enroll", "verification": yours }))?,
+            link(&json!({ "page": "me", "subject": "demo-person" }))?,
+        ])
+    });
+    let [enroll, me] = links.await.context("making links broke off")??;
+    let mut out = std::io::stdout();
+    writeln!(out, "Links that work once, within ten minutes:")?;
+    writeln!(out, "  to record yourself      {enroll}")?;
+    writeln!(out, "  the drawn head's cameo  {me}")?;
+    Ok(())
+}
+
 /// What to go on with.
 fn farewell(url: &str, cast: &Cast, dir: &Path) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "\nServing on {url} until Ctrl-C:")?;
     writeln!(out, "  {url}/            what is here")?;
-    writeln!(out, "  {url}/docs/api/   the API, to browse")?;
+    writeln!(out, "  {url}/review      the cases that wait for a reviewer")?;
+    writeln!(out, "  {url}/audit       the log, verified in the browser")?;
+    writeln!(out, "  {url}/docs        quick starts, and the API to browse")?;
     writeln!(out, "  {url}/readyz      what is loaded and what is missing")?;
     writeln!(out, "State: {}. Keys to try it with (they end with it):", dir.display())?;
     for (name, key) in [

@@ -90,7 +90,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => serve.run(load(cli.config.as_deref(), None)?),
         Command::Demo(demo) => demo.run(config()?),
-        Command::Models(args) => models::run(&args),
+        Command::Models(args) => models::run(&args, &config()?),
         Command::Eval(eval) => eval.run(&config()?).map(|()| ExitCode::SUCCESS),
         Command::Keys(keys) => keys.run(config()?),
         Command::Audit(audit) => audit.run(config),

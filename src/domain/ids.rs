@@ -110,8 +110,20 @@ id!(
     SceneId, "scene", "sce"
 );
 id!(
+    /// A person's objection to a use.
+    TakedownId, "take-down", "tkd"
+);
+id!(
+    /// A message to a generator.
+    MessageId, "message", "msg"
+);
+id!(
     /// An API key's public part.
     ApiKeyId, "API key", "key"
+);
+id!(
+    /// A request to open one person's entries in the log to an auditor.
+    DisclosureId, "disclosure", "dis"
 );
 
 macro_rules! external_id {

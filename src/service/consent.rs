@@ -14,7 +14,7 @@ use crate::run_tx;
 use crate::store::Tx;
 use crate::store::cameos::{self, Cameo, CameoState};
 use crate::store::consents::{self, Consent, ConsentKind};
-use crate::store::grants;
+use crate::store::{grants, token_status};
 use crate::tlog::Kind;
 
 /// One version of a person's consent.
@@ -151,6 +151,9 @@ impl Inner {
                 at: now,
                 log_index,
             };
+            if kind == ConsentKind::Withdrawn {
+                token_status::revoke(tx, id, now).await?;
+            }
             // The entry stands before what refers to it.
             ledger.write(tx).await?;
             consents::append(tx, &row).await?;

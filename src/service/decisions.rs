@@ -35,6 +35,8 @@ pub struct Request {
     pub needs_images: bool,
     /// The use that made the video which this one derives from.
     pub parent: Option<UseId>,
+    /// SHA-256 of the generator's own request, where the token is to be good for that one alone.
+    pub request_digest: Option<[u8; 32]>,
 }
 
 /// The most cameos in one scene.

@@ -70,6 +70,15 @@ pub enum Error {
     /// There is another consent text of this version and language.
     #[error("a text of this version and language is kept, and texts never change")]
     TextKept,
+    /// The generator has registered no key that a payload could be sealed to.
+    #[error("this generator has no key to seal to: register one with POST /v1/generator/keys")]
+    NoRecipientKey,
+    /// The generator has reported as much about this use as is kept.
+    #[error("this use has {max} reports already: no more are taken")]
+    TooManyReports {
+        /// The limit.
+        max: u32,
+    },
     /// The request was decided before, or lapsed.
     #[error("the request is not pending any more")]
     RequestSettled,

@@ -11,6 +11,7 @@ use crate::domain::ids::{CameoId, GrantId, RequestId, SubjectId};
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::grants::{self, StoredGrant};
+use crate::store::token_status;
 use crate::tlog::Kind;
 
 /// A grant as the person sees it.
@@ -78,6 +79,7 @@ impl Inner {
             if stored.revoked.is_some() {
                 return Err(unknown());
             }
+            token_status::revoke_grant(tx, id, grant.as_str(), now).await?;
             let note = Note::new(Kind::GrantRevoked)
                 .about(&person)
                 .commit("cameo", id.as_str())

@@ -5,13 +5,16 @@ use super::enrol::open_template;
 use super::ledger::{Ledger, Note};
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
+use crate::crypto::RecipientKey;
 use crate::domain::consent::{GrantRef, Obligations, Purpose, Rule};
 use crate::domain::ids::{CameoId, SceneId, SubjectId, UseId};
 use crate::env::Millis;
+use crate::store::token_status::Place;
 use crate::store::uses::{self, Use, UseOutcome};
-use crate::store::{Tx, cameos};
+use crate::store::{Tx, cameos, generator_keys};
 use crate::tlog::Kind;
-use crate::token::{self, Claims, Identity, Payload, TokenId};
+use crate::token::status::StatusRef;
+use crate::token::{self, Claims, Identity, TokenId};
 
 /// A use that was decided on, with what its token, its entry and its record say in any case.
 pub(super) struct Decided<'a> {
@@ -27,6 +30,8 @@ pub(super) struct Decided<'a> {
     pub(super) parent: Option<&'a UseId>,
     /// What it is resolved together with.
     pub(super) scene: Option<&'a SceneId>,
+    /// What the generator bound the token to.
+    pub(super) request_digest: Option<[u8; 32]>,
     pub(super) at: Millis,
 }
 
@@ -65,6 +70,9 @@ impl Inner {
         let stored = stored.ok_or(Error::NotFound("cameo"))?;
         let template = open_template(decided.person, &stored)?;
         let signer = self.signing().signer(now)?;
+        let recipient = generator_keys::current(tx, &decided.generator.key, now).await?;
+        let recipient = RecipientKey::from_bytes(recipient.ok_or(Error::NoRecipientKey)?.public);
+        let place = self.places.take()?;
         let consent_version = decided.consent_version.unwrap_or(0);
         let expires_at = now.plus(self.settings().token_ttl).seconds();
         // A token does not outlive what it was granted under; whole seconds, at least one.
@@ -74,21 +82,31 @@ impl Inner {
         };
         let claims = Claims {
             issuer: self.settings().issuer.clone(),
-            subject: decided.cameo.to_string(),
+            subject: decided.person.pairwise(&decided.cameo, &decided.generator.key),
             audience: decided.generator.key.to_string(),
             issued_at: now.seconds(),
             not_before: now.seconds(),
             expires_at,
             token_id: TokenId::generate(self.entropy()),
+            status: StatusRef { index: place.index, uri: self.status_uri(place.list) },
             consent_version: consent_version.into(),
+            grant: grant.name().to_owned(),
             use_id: decided.use_id.to_string(),
             purpose: decided.purpose.name().to_owned(),
             requester: decided.requester.as_str().to_owned(),
             restrictions: obligations.restrictions.clone(),
-            payload: Payload::Identity(Identity::of(&template, obligations.voice)?),
+            request_digest: decided.request_digest,
+            parent: decided.parent.map(UseId::to_string),
         };
+        let payload = Identity::of(&template, obligations.voice)?.into();
         let expires = Millis(claims.expires_at.saturating_mul(1000));
-        let token = zeroize::Zeroizing::new(token::issue(&signer, &claims)?);
+        let token = zeroize::Zeroizing::new(token::issue(
+            &signer,
+            &claims,
+            &payload,
+            &recipient,
+            self.entropy(),
+        )?);
         let kid = signer.id().to_string();
         let entry = decided
             .note(Kind::ResolveAllowed)
@@ -97,7 +115,7 @@ impl Inner {
             .commit("token", crate::crypto::hash::sha256(&token));
         let log_index = ledger.add(entry)?;
         let outcome = UseOutcome::Allowed { expires, kid };
-        let record = self.record(decided, outcome, Some(grant.clone()), log_index)?;
+        let record = self.record(decided, outcome, Some((grant.clone(), place)), log_index)?;
         let issued = Issued {
             use_id: decided.use_id.clone(),
             cameo: decided.cameo.clone(),
@@ -132,9 +150,10 @@ impl Inner {
         &self,
         decided: &Decided<'_>,
         outcome: UseOutcome,
-        grant: Option<GrantRef>,
+        allowed: Option<(GrantRef, Place)>,
         log_index: u64,
     ) -> Result<Use> {
+        let (grant, place_in_list) = allowed.unzip();
         let place = decided.use_id.to_string();
         let requester_sealed =
             self.seal(decided.person, Sealed::Requester, &place, decided.requester)?;
@@ -151,6 +170,8 @@ impl Inner {
             grant,
             parent: decided.parent.cloned(),
             scene: decided.scene.cloned(),
+            place: place_in_list,
+            token_status: 0,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::{Error, Inner, Result};
 use crate::domain::consent::{Decision, Rule};
 use crate::domain::ids::{CameoId, SceneId, UseId};
 use crate::env::Millis;
-use crate::run_tx;
+use crate::run_batched;
 use crate::store::Tx;
 use crate::store::uses::Use;
 
@@ -76,9 +76,10 @@ impl Inner {
         answer: impl Fn(&Resolved) -> Answer + Send + Sync,
     ) -> Result<Answer> {
         request.check()?;
-        // Before the log's head is taken: the app may have to be asked.
+        // Before the log's head is taken: the app may have to be asked, and places to be reserved.
+        self.reserve_places(request.cameos.len()).await?;
         let relations = self.relations(request).await?;
-        let (answer, outcome) = run_tx!(self.db(), "resolve", |tx| {
+        let (answer, outcome) = run_batched!(self.batch(), "resolve", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let now = self.clock().now();
             let judged = self.judge(tx, &generator.key, request, &relations, now).await?;
@@ -121,6 +122,7 @@ impl Inner {
                 consent_version: case.consent_version,
                 parent: request.parent.as_ref(),
                 scene: scene.as_ref(),
+                request_digest: request.request_digest,
                 at: now,
             };
             match decision {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::ledger::Note;
 use super::{Error, Inner, Parts, Result};
 use crate::crypto::keyring::{Keyring, Slot};
-use crate::crypto::{KeyId, KeySet, SigningKey};
+use crate::crypto::{KeyId, KeySet, SigningKey, VerifyingKey};
 use crate::env::Millis;
 use crate::run_tx;
-use crate::store::{Tx, meta, signing_keys};
-use crate::tlog::{Kind, LogKey};
+use crate::store::batch::Sign;
+use crate::store::{Tx, log, meta, signing_keys};
+use crate::tlog::export::Writer;
+use crate::tlog::{Filter, Kind, LogKey, TreeHead, checkpoint};
 
 /// How long verifiers may keep the published keys before they ask again.
 pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
@@ -21,6 +23,7 @@ pub struct Signing {
     tokens: RwLock<Keyring>,
     log: SigningKey,
     receipts: SigningKey,
+    witness: SigningKey,
     origin: String,
 }
 
@@ -29,8 +32,9 @@ impl Signing {
         check_master(parts).await?;
         let log = kept_key(parts, LOG_KEY, CHECKPOINT).await?;
         let receipts = kept_key(parts, RECEIPT_KEY, RECEIPT).await?;
+        let witness = kept_key(parts, WITNESS_KEY, COSIGNATURE).await?;
         let origin = origin(&parts.settings.issuer);
-        let signing = Self { tokens: RwLock::default(), log, receipts, origin };
+        let signing = Self { tokens: RwLock::default(), log, receipts, witness, origin };
         signing.load(parts).await?;
         Ok(signing)
     }
@@ -46,9 +50,41 @@ impl Signing {
         ring.signer(now).cloned().map_err(|_| Error::Unavailable("no signing key is active"))
     }
 
-    /// The key that signs checkpoints.
-    pub(super) fn log(&self) -> &SigningKey {
-        &self.log
+    /// Signs a checkpoint of the log (C2SP tlog-checkpoint).
+    pub(super) fn sign(&self, head: &TreeHead) -> Result<Vec<u8>> {
+        checkpoint::sign(&self.origin, head, &self.log)
+            .map_err(|e| Error::Internal(format!("a checkpoint: {e}")))
+    }
+
+    /// Ends an export with its signed manifest.
+    pub(super) fn end_export(
+        &self,
+        export: Writer,
+        filter: &Filter,
+        note: &[u8],
+    ) -> Result<String> {
+        export
+            .finish(filter, &self.origin, note, &self.log)
+            .map_err(|e| Error::Internal(format!("an export's manifest: {e}")))
+    }
+
+    /// Signs checkpoints for the store's group commit.
+    pub(super) fn signer_of_batches(self: Arc<Self>) -> Box<Sign> {
+        Box::new(move |head: &log::Head| {
+            let frontier = super::ledger::frontier(head).map_err(|e| e.to_string())?;
+            self.sign(&frontier.head()).map_err(|e| e.to_string())
+        })
+    }
+
+    /// The key that cosigns the checkpoints of other logs: one of its own, as one key must not
+    /// make two kinds of statements.
+    pub(super) fn witness(&self) -> &SigningKey {
+        &self.witness
+    }
+
+    /// The public half of the key that signs checkpoints.
+    pub(super) fn verifying_key(&self) -> VerifyingKey {
+        self.log.verifying_key()
     }
 
     /// The key that signs consent receipts: one for the life of the database, since people keep
@@ -74,6 +110,12 @@ impl Signing {
     pub fn log_key(&self) -> Result<LogKey> {
         LogKey::new(&self.origin, self.log.verifying_key())
             .map_err(|e| Error::Internal(format!("the log's name: {e}")))
+    }
+
+    /// The log's key again, for what has to hold as long as the log: certificates of deletion, and
+    /// the checkpoints of use receipts.
+    pub(super) fn certifier(&self) -> &SigningKey {
+        &self.log
     }
 
     fn ring(&self) -> std::sync::RwLockReadGuard<'_, Keyring> {
@@ -155,13 +197,15 @@ impl Inner {
 }
 
 /// What a wrapped key is for.
-const TOKEN: &str = "token";
-const CHECKPOINT: &str = "checkpoint";
+pub(super) const TOKEN: &str = "token";
+pub(super) const CHECKPOINT: &str = "checkpoint";
 /// Where the database says which master key it belongs to.
-const MASTER_ID: &str = "master_key_id";
-const LOG_KEY: &str = "log_key";
-const RECEIPT_KEY: &str = "receipt_key";
-const RECEIPT: &str = "consent-receipt";
+pub(super) const MASTER_ID: &str = "master_key_id";
+pub(super) const LOG_KEY: &str = "log_key";
+pub(super) const RECEIPT_KEY: &str = "receipt_key";
+pub(super) const RECEIPT: &str = "consent-receipt";
+pub(super) const WITNESS_KEY: &str = "witness_key";
+pub(super) const COSIGNATURE: &str = "cosignature";
 
 fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
     let id = KeyId::parse(&stored.kid)
@@ -179,7 +223,9 @@ async fn check_master(parts: &Parts) -> Result<()> {
         ours.as_bytes()
     )
     .await)?;
-    if stored == ours.as_bytes() {
+    // An earlier key of ours will do: then what it wrapped is still to be wrapped anew.
+    let known = parts.master.ids().any(|id| stored == id.to_string().as_bytes());
+    if known {
         Ok(())
     } else {
         Err(Error::Unavailable(

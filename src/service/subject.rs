@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Error, Inner, Result};
 use crate::crypto::master::{Owner, SubjectKey};
-use crate::domain::ids::SubjectId;
+use crate::domain::ids::{ApiKeyId, CameoId, SubjectId};
 use crate::env::random;
 use crate::store::{Tx, subjects};
 
@@ -68,7 +68,7 @@ impl Inner {
         subjects::get(tx, id).await?.map(|s| self.unwrap_person(&s)).transpose()
     }
 
-    fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
+    pub(super) fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
         let reference = stored.subject_ref;
         let key = SubjectKey::unwrap(
             &self.parts.master,
@@ -111,6 +111,14 @@ impl Person {
         *self.key.derive("other-person", other.as_str().as_bytes())
     }
 
+    /// The name under which one generator knows a cameo of this person. It is derived from the
+    /// person's key: two generators can't match theirs, and nobody can when the key is destroyed.
+    pub(super) fn pairwise(&self, cameo: &CameoId, generator: &ApiKeyId) -> String {
+        let pair = format!("{cameo} {generator}");
+        let name = self.key.derive("pairwise-subject", pair.as_bytes());
+        format!("ps_{}", hex::encode(&name[..16]))
+    }
+
     /// Opens what [`Inner::seal`] made.
     pub(super) fn open<T: DeserializeOwned>(
         &self,
@@ -138,6 +146,6 @@ impl Person {
 /// The version of a person's key; the master key that wraps it is named in the wrapping itself.
 const KEY_VERSION: u32 = 1;
 
-fn owner(reference: &str) -> Owner<'_> {
+pub(super) fn owner(reference: &str) -> Owner<'_> {
     Owner { subject: reference, version: KEY_VERSION }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::token_status::Place;
 use super::tx::{Tx, on, sql};
 use super::{Error, Result, rows};
 use crate::domain::consent::{GrantRef, Purpose, Rule};
@@ -11,16 +12,20 @@ use crate::env::Millis;
 sql! {
     const INSERT: &str = "INSERT INTO uses
         (id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule, consent_version,
-         issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+         issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id, status_list,
+         status_index)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
     const GET: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule,
-            consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id
+            consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
+            status_list, status_index, token_status
         FROM uses WHERE id = $1";
     const BY_CAMEO: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome,
-            rule, consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id
+            rule, consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
+            status_list, status_index, token_status
         FROM uses WHERE cameo_id = $1 AND log_index < $2 ORDER BY log_index DESC LIMIT $3";
     const BY_SCENE: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome,
-            rule, consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id
+            rule, consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
+            status_list, status_index, token_status
         FROM uses WHERE scene_id = $1 ORDER BY log_index LIMIT 64";
 }
 
@@ -65,6 +70,10 @@ pub struct Use {
     pub parent: Option<UseId>,
     /// What it was resolved together with.
     pub scene: Option<SceneId>,
+    /// Where the token's status stands; `None` where none was issued.
+    pub place: Option<Place>,
+    /// The token's status: 0 valid, 1 revoked, 2 suspended. A new one is valid.
+    pub token_status: u8,
 }
 
 impl std::fmt::Debug for Use {
@@ -90,6 +99,9 @@ struct Row {
     grant_id: Option<String>,
     parent_id: Option<String>,
     scene_id: Option<String>,
+    status_list: Option<i64>,
+    status_index: Option<i64>,
+    token_status: i64,
 }
 
 impl Row {
@@ -127,6 +139,14 @@ impl Row {
             grant: rows::parse_opt("uses.grant_id", self.grant_id.as_deref())?,
             parent: rows::parse_opt("uses.parent_id", self.parent_id.as_deref())?,
             scene: rows::parse_opt("uses.scene_id", self.scene_id.as_deref())?,
+            place: match self.status_list.zip(self.status_index) {
+                None => None,
+                Some((list, index)) => Some(Place {
+                    list: rows::count("uses.status_list", list)?,
+                    index: rows::count("uses.status_index", index)?,
+                }),
+            },
+            token_status: rows::count("uses.token_status", self.token_status)?,
         })
     }
 }
@@ -157,6 +177,8 @@ pub async fn insert(tx: &mut Tx, u: &Use) -> Result<()> {
         .bind(u.grant.as_ref().map(GrantRef::name))
         .bind(u.parent.as_ref().map(UseId::as_str))
         .bind(u.scene.as_ref().map(SceneId::as_str))
+        .bind(u.place.map(|p| i64::from(p.list)))
+        .bind(u.place.map(|p| i64::from(p.index)))
         .execute(c)
         .await
         .map(|_| ()))

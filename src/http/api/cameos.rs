@@ -14,7 +14,7 @@ use crate::domain::access::Role;
 use crate::domain::consent::{Audience, Permissions};
 use crate::domain::ids::{CameoId, SubjectId};
 use crate::http::State;
-use crate::http::auth::Key;
+use crate::http::auth::Bearer;
 use crate::http::body::{Body, Path, Query};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::consent::Version;
@@ -105,10 +105,10 @@ pub struct WhichVersion {
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn read(
     Ax(state): Ax<State>,
-    key: Key,
+    bearer: Bearer,
     Path(id): Path<CameoId>,
 ) -> Result<Json<CameoView>, Problem> {
-    key.of(Role::App)?;
+    bearer.manages(&state, &id).await?;
     let cameo = state.services.cameo(&id).await?;
     Ok(Json(CameoView {
         id: cameo.id.to_string(),
@@ -125,11 +125,11 @@ pub(super) async fn read(
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn read_consent(
     Ax(state): Ax<State>,
-    key: Key,
+    bearer: Bearer,
     Path(id): Path<CameoId>,
     Query(which): Query<WhichVersion>,
 ) -> Result<Response, Problem> {
-    key.of(Role::App)?;
+    bearer.manages(&state, &id).await?;
     Ok(view(state.services.consent(&id, which.version).await?))
 }
 
@@ -142,12 +142,12 @@ pub(super) async fn read_consent(
         (status = 412, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn put_consent(
     Ax(state): Ax<State>,
-    key: Key,
+    bearer: Bearer,
     Path(id): Path<CameoId>,
     headers: HeaderMap,
     Body(request): Body<PutConsent>,
 ) -> Result<Response, Problem> {
-    key.of(Role::App)?;
+    bearer.manages(&state, &id).await?;
     let expected = expected(&headers)?;
     let permissions = Permissions {
         audience: request.audience,
@@ -166,10 +166,10 @@ pub(super) async fn put_consent(
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn withdraw_consent(
     Ax(state): Ax<State>,
-    key: Key,
+    bearer: Bearer,
     Path(id): Path<CameoId>,
 ) -> Result<Response, Problem> {
-    key.of(Role::App)?;
+    bearer.manages(&state, &id).await?;
     Ok(view(state.services.withdraw_consent(&id).await?))
 }
 

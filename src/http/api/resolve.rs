@@ -72,6 +72,32 @@ pub struct UseBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub(super) parent: Option<UseId>,
+    /// SHA-256 of the generator's own request (a prompt, say), hexadecimal: then the token says
+    /// that it is good for that one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(super) request_digest: Option<HexDigest>,
+}
+
+/// A SHA-256 in hexadecimal.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct HexDigest(pub(super) [u8; 32]);
+
+impl TryFrom<String> for HexDigest {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)
+            .map(|()| Self(digest))
+            .map_err(|_| "a SHA-256 is 64 hexadecimal digits")
+    }
+}
+
+impl From<HexDigest> for String {
+    fn from(digest: HexDigest) -> Self {
+        hex::encode(digest.0)
+    }
 }
 
 fn photoreal() -> Style {
@@ -90,6 +116,7 @@ impl UseBody {
             needs_voice: self.needs_voice,
             needs_images: self.needs_images,
             parent: self.parent.clone(),
+            request_digest: self.request_digest.map(|d| d.0),
         }
     }
 }
@@ -131,6 +158,7 @@ pub struct SceneResponse {
         (status = 200, body = ResolveResponse),
         (status = 403, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn resolve(
     Ax(state): Ax<State>,

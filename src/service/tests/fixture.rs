@@ -24,6 +24,7 @@ use crate::service::decisions::Request;
 use crate::service::graph::AskGraph;
 use crate::service::onboard::Start;
 use crate::service::once::Answer;
+use crate::service::publish::{LogSettings, Transport};
 use crate::service::resolve::Resolved;
 use crate::service::texts::Shown;
 use crate::service::{Controller, Error, Parts, Result, Services, Settings};
@@ -60,6 +61,10 @@ impl Fixture {
         let services = open(&url, &clock, &master, graph, 2, folder.path()).await;
         let (app, _) = services.create_key(Role::App, "app").await.unwrap();
         let (generator, _) = services.create_key(Role::Generator, "generator").await.unwrap();
+        // RFC 7748 §5.2's base point: a key that something can be sealed to.
+        let mut point = [0; 32];
+        point[0] = 9;
+        services.add_recipient(&generator.id, point).await.unwrap();
         Some(Self {
             app: Caller { key: app.id, role: Role::App },
             generator: Caller { key: generator.id, role: Role::Generator },
@@ -178,6 +183,7 @@ pub(super) fn ask(cameos: &[&CameoId], requester: &str) -> Request {
         needs_voice: false,
         needs_images: false,
         parent: None,
+        request_digest: None,
     }
 }
 
@@ -208,6 +214,7 @@ async fn open(
         models: Arc::new(Models::default()),
         decoder: Decoder::new("nobody-decodes-here", Limits::default()),
         graph,
+        outbound: crate::outbound::Outbound::new(crate::outbound::Policy::default()),
         settings: Settings {
             issuer: "https://cameo.example".into(),
             challenge: ChallengeRules::default(),
@@ -220,6 +227,7 @@ async fn open(
             max_capture_bytes: 1 << 20,
             keep_capture: Duration::ZERO,
             keep_evidence: Duration::ZERO,
+            review_within: Duration::from_hours(72),
             policy: Policy::balanced(),
             workers: 1,
             max_queue: 10,
@@ -228,7 +236,21 @@ async fn open(
             instance: format!("test-{seed}"),
             orphan_age: Duration::from_hours(1),
             token_ttl: Duration::from_mins(5),
+            takedown_deadline: Duration::from_hours(24),
+            keep_withdrawn: Duration::from_hours(30 * 24),
+            keep_unused: Duration::from_hours(90 * 24),
+            keep_inactive: Duration::from_hours(1095 * 24),
             graph_kept: Duration::from_secs(30),
+            log: LogSettings {
+                dir: folder.join("tlog"),
+                public_entries: true,
+                every: Duration::from_secs(1),
+                audit_every: Duration::from_mins(10),
+                witnesses: Vec::new(),
+                quorum: 0,
+                witness_for: Vec::new(),
+                transport: Arc::new(Nobody),
+            },
             controller: Controller {
                 name: "Example AG".into(),
                 contact: Some("privacy@example".into()),
@@ -237,6 +259,16 @@ async fn open(
         },
     };
     Services::open(parts).await.unwrap()
+}
+
+/// No witness is asked here.
+#[derive(Debug)]
+struct Nobody;
+
+impl Transport for Nobody {
+    fn post(&self, _: &str, _: &[u8]) -> std::result::Result<(u16, Vec<u8>), String> {
+        Err("no witness is asked here".into())
+    }
 }
 
 fn template() -> Template {

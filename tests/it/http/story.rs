@@ -8,7 +8,7 @@ use cameo::domain::challenge::Motion;
 use cameo::drawn::Trick;
 use cameo::service::Script;
 use cameo::tlog::{Entry, Kind};
-use cameo::token::{self, Expectations, Payload};
+use cameo::token::{self, Expectations};
 use serde_json::{Value, json};
 
 use crate::support::app::{Setup, TestApp};
@@ -125,10 +125,12 @@ async fn story(postgres: Option<String>) {
     let issuer = app.services.settings().issuer.clone();
     let expect = Expectations::new(&issuer, &app.generator_id, app.now());
     for token in [&bytes, &binary.body] {
-        let claims = token::verify(token, &keys, &expect).unwrap().claims;
-        assert_eq!((claims.subject.as_str(), claims.purpose.as_str()), (cameo.as_str(), "social"));
+        let verified = token::verify(token, &keys, &expect).unwrap();
+        let claims = &verified.claims;
+        assert!(claims.subject.starts_with("ps_") && claims.purpose == "social", "{claims:?}");
         assert_eq!((claims.consent_version, claims.requester.as_str()), (1, "user-7"));
-        let Payload::Identity(identity) = claims.payload else { panic!("an open payload") };
+        let identity = verified.open(&app.recipient).unwrap().identity;
+        assert!(identity.faces.iter().all(|f| f.frame.is_some()), "the canvas is known");
         assert_eq!(identity.model.dim, 128);
         assert!(identity.faces.iter().all(|f| f.vector.len() == 128 && f.norm > 0.0));
         assert!(identity.voice.is_none(), "the voice was not allowed");
@@ -175,9 +177,11 @@ async fn story(postgres: Option<String>) {
 
     // Nothing on disk says who the person is but the app's own id and ciphertext.
     let vector_word = {
-        let claims = token::verify(&bytes, &keys, &expect).unwrap().claims;
-        let Payload::Identity(identity) = claims.payload else { panic!("an open payload") };
-        identity.faces[0].vector[..8].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()
+        let opened = token::verify(&bytes, &keys, &expect).unwrap().open(&app.recipient).unwrap();
+        opened.identity.faces[0].vector[..8]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<_>>()
     };
     for file in ["cameo.db", "cameo.db-wal"] {
         let Ok(raw) = std::fs::read(app.dir.path().join(file)) else { continue };
