@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! cli -> app -> {http, config, outbound} -> service -> {store, infer, media, liveness, identity, drawn}
-//!                                         -> {tlog, token} -> crypto -> domain -> env
+//!                                         -> receipt -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
 //! A module may import only what stands to its right; those in one pair of braces never import
@@ -39,6 +39,7 @@ pub mod infer;
 pub mod liveness;
 pub mod media;
 pub mod outbound;
+pub mod receipt;
 pub mod service;
 pub mod store;
 pub mod tlog;

@@ -8,6 +8,7 @@ pub mod draw;
 pub mod eval;
 pub mod keys;
 pub mod models;
+pub mod receipt;
 pub mod serve;
 pub mod token;
 pub mod verify;
@@ -53,6 +54,9 @@ enum Command {
     /// Check conditioning tokens
     #[command(subcommand)]
     Token(token::Token),
+    /// Check consent receipts
+    #[command(subcommand)]
+    Receipt(receipt::Receipt),
     /// Judge stored evidence again
     Verify(verify::Verify),
     /// Draw a capture of a computer-drawn head, with known truth
@@ -91,6 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Keys(keys) => keys.run(config()?),
         Command::Audit(audit) => audit.run(config),
         Command::Token(token) => token.run(),
+        Command::Receipt(receipt) => receipt.run(),
         Command::Verify(args) => verify::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Draw(args) => draw::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {

@@ -14,6 +14,7 @@ pub mod decisions;
 pub mod disclosure;
 mod enrol;
 mod error;
+pub mod export;
 pub mod generators;
 pub mod grants;
 pub mod graph;
@@ -24,6 +25,7 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod receipts;
 pub mod publish;
 pub mod requests;
 pub mod resolve;
@@ -39,6 +41,7 @@ mod spool;
 pub mod spread;
 pub mod status;
 mod subject;
+pub mod texts;
 pub mod takedown;
 pub mod use_receipt;
 pub mod uses;
@@ -191,3 +194,6 @@ impl Inner {
         &self.progress
     }
 }
+
+#[cfg(test)]
+mod tests;

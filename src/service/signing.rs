@@ -22,6 +22,7 @@ pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
 pub struct Signing {
     tokens: RwLock<Keyring>,
     log: SigningKey,
+    receipts: SigningKey,
     witness: SigningKey,
     origin: String,
 }
@@ -30,9 +31,10 @@ impl Signing {
     pub(super) async fn open(parts: &Parts) -> Result<Self> {
         check_master(parts).await?;
         let log = kept_key(parts, LOG_KEY, CHECKPOINT).await?;
+        let receipts = kept_key(parts, RECEIPT_KEY, RECEIPT).await?;
         let witness = kept_key(parts, WITNESS_KEY, COSIGNATURE).await?;
         let origin = origin(&parts.settings.issuer);
-        let signing = Self { tokens: RwLock::default(), log, witness, origin };
+        let signing = Self { tokens: RwLock::default(), log, receipts, witness, origin };
         signing.load(parts).await?;
         Ok(signing)
     }
@@ -83,6 +85,17 @@ impl Signing {
     /// The public half of the key that signs checkpoints.
     pub(super) fn verifying_key(&self) -> VerifyingKey {
         self.log.verifying_key()
+    }
+
+    /// The key that signs consent receipts: one for the life of the database, since people keep
+    /// their receipts.
+    pub(super) fn receipts(&self) -> &SigningKey {
+        &self.receipts
+    }
+
+    /// The public keys of consent receipts.
+    pub fn receipt_keys(&self) -> KeySet {
+        std::iter::once(self.receipts.verifying_key()).collect()
     }
 
     /// The log's name: the public URL without its scheme (C2SP tlog-checkpoint).
@@ -189,8 +202,10 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 /// Where the database says which master key it belongs to.
 pub(super) const MASTER_ID: &str = "master_key_id";
 pub(super) const LOG_KEY: &str = "log_key";
-const WITNESS_KEY: &str = "witness_key";
-const COSIGNATURE: &str = "cosignature";
+pub(super) const RECEIPT_KEY: &str = "receipt_key";
+pub(super) const RECEIPT: &str = "consent-receipt";
+pub(super) const WITNESS_KEY: &str = "witness_key";
+pub(super) const COSIGNATURE: &str = "cosignature";
 
 fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
     let id = KeyId::parse(&stored.kid)

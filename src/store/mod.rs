@@ -54,6 +54,7 @@ pub mod reconcile;
 pub mod requests;
 pub mod signing_keys;
 pub mod subjects;
+pub mod texts;
 pub mod takedowns;
 pub mod token_status;
 pub mod uses;
@@ -91,6 +92,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("page_sessions", page_sessions::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
+        ("texts", texts::STATEMENTS),
         ("takedowns", takedowns::STATEMENTS),
         ("token_status", token_status::STATEMENTS),
         ("uses", uses::STATEMENTS),

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::tx::{Tx, on, sql};
-use super::{Error, Result, rows};
+use super::{Result, rows};
 use crate::domain::ids::{CameoId, RequestId};
 use crate::env::Millis;
 
@@ -139,7 +139,7 @@ impl Row {
 /// Adds a request.
 ///
 /// # Errors
-/// [`Error::Conflict`] where the id is taken.
+/// [`Conflict`](super::Error::Conflict) where the id is taken.
 pub async fn insert(tx: &mut Tx, request: &StoredRequest) -> Result<()> {
     on!(tx, |c| sqlx::query(INSERT)
         .bind(request.id.as_str())

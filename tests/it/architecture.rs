@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["domain"],
     &["crypto"],
     &["tlog", "token"],
+    &["receipt"],
     &["store", "infer", "media", "liveness", "identity", "drawn"],
     &["service"],
     &["http", "config", "outbound"],

@@ -90,13 +90,15 @@ impl Purpose {
         }
     }
 
-    /// The narrowest purpose of the W3C Data Privacy Vocabulary (version 2) that covers it.
+    /// The closest purpose of the W3C Data Privacy Vocabulary (version 2).
     pub fn dpv(self) -> &'static str {
         match self {
             Self::Personal | Self::Social | Self::Remix => "dpv:NonCommercialPurpose",
             Self::Commercial => "dpv:CommercialPurpose",
             Self::Advertising => "dpv:Advertising",
-            Self::Political | Self::Adult => "dpv:Purpose",
+            Self::Political => "dpv:PoliticalCampaign",
+            // DPV has none for it.
+            Self::Adult => "dpv:Purpose",
         }
     }
 }

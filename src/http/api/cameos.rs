@@ -18,6 +18,7 @@ use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::consent::Version;
+use crate::service::texts::Shown;
 
 /// A cameo.
 #[derive(Serialize, ToSchema)]
@@ -52,6 +53,10 @@ pub struct PutConsent {
     /// The version of the text that the person agreed to.
     #[schema(example = "2026-11")]
     text_version: String,
+    /// The language that it was shown in (BCP 47). Needed where the text is kept here.
+    #[serde(default)]
+    #[schema(example = "en")]
+    locale: Option<String>,
 }
 
 /// A version of a person's consent.
@@ -65,6 +70,10 @@ pub struct ConsentView {
     permissions: Option<PermissionsView>,
     /// The version of the text that the person agreed to.
     text_version: String,
+    /// The language that it was shown in.
+    locale: Option<String>,
+    /// SHA-256 of the text, hexadecimal, where it is kept.
+    text_sha256: Option<String>,
     /// When (RFC 3339).
     at: String,
     /// The log's entry about it.
@@ -90,7 +99,7 @@ pub struct WhichVersion {
 }
 
 /// Reads a cameo.
-#[utoipa::path(get, path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_cameo", path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
     security(("api_key" = [])),
     responses((status = 200, body = CameoView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -146,8 +155,8 @@ pub(super) async fn put_consent(
         block: request.block,
         scope: request.scope.parse()?,
     };
-    let text = &request.text_version;
-    Ok(view(state.services.put_consent(&id, &permissions, text, expected).await?))
+    let shown = Shown { version: request.text_version, locale: request.locale };
+    Ok(view(state.services.put_consent(&id, &permissions, &shown, expected).await?))
 }
 
 /// Withdraws consent, as easily as it was given: from the answer on, no further token is issued.
@@ -192,6 +201,8 @@ fn view(v: Version) -> Response {
         event: v.kind.name(),
         permissions,
         text_version: v.text_version,
+        locale: v.locale,
+        text_sha256: v.text_sha256.map(hex::encode),
         at: v.at.rfc3339(),
         log_index: v.log_index,
     };

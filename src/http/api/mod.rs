@@ -8,11 +8,13 @@ pub mod generator;
 pub mod graph;
 pub mod health;
 pub mod keys;
+pub mod receipts;
 pub mod lifecycle;
 pub mod requests;
 pub mod resolve;
 pub mod reviews;
 pub mod scope;
+pub mod texts;
 pub mod session;
 mod time;
 pub mod tlog;
@@ -87,6 +89,10 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(receipts::consent))
+        .routes(routes!(receipts::grant))
+        .routes(routes!(receipts::export))
+        .routes(routes!(texts::read, texts::put))
         .routes(routes!(requests::ask, requests::list))
         .routes(routes!(requests::read))
         .routes(routes!(requests::answer))
@@ -129,6 +135,8 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(well_known::cose_keys))
+        .routes(routes!(receipts::cose_keys))
+        .routes(routes!(receipts::jwks))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::log_key))
         .routes(routes!(tlog::published))

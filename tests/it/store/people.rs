@@ -132,6 +132,8 @@ async fn consent_is_a_history(#[case] engine: Engine) {
                     kind,
                     permissions_sealed: sealed,
                     text_version: "2026-01".into(),
+                    locale: Some("de-CH".into()),
+                    text_sha256: Some([9; 32]),
                     at: at(u64::from(version)),
                     log_index,
                 },
@@ -175,6 +177,8 @@ fn second_like(id: &CameoId) -> Consent {
         kind: ConsentKind::Changed,
         permissions_sealed: Some(vec![2]),
         text_version: "t".into(),
+        locale: None,
+        text_sha256: None,
         at: T0,
         log_index: 0,
     }
