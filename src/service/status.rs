@@ -55,7 +55,7 @@ impl Inner {
             return Ok(());
         }
         let mut block =
-            run_tx!(self.db(), "status.reserve", |tx| { token_status::reserve(tx, BLOCK).await })?;
+            run_tx!(self.db(), "status.reserve", |tx| token_status::reserve(tx, BLOCK).await)?;
         shuffle(&mut block, self.entropy());
         self.places.free().extend(block);
         Ok(())

@@ -285,6 +285,7 @@ fn template() -> Template {
             pose: Pose::default(),
             vector: vec![0.1, -0.2, 0.3, 0.4],
             keypoints: [[0.5, 0.5]; 5],
+            frame: None,
             quality: 80,
         }],
         voice: None,
