@@ -92,7 +92,7 @@ pub struct PurposeLine {
     pub purpose: String,
     /// The closest term of DPV.
     pub purpose_type: String,
-    /// Whether it is one that only a text which names it can grant.
+    /// Whether a use for it can do lasting harm.
     pub sensitive: bool,
     /// The legal basis, a term of DPV.
     pub lawful_basis: String,

@@ -85,8 +85,7 @@ impl Shown {
         self.locale.as_deref().map_or(Ok(()), check_locale)
     }
 
-    /// The text where its version is kept. Purposes that can do lasting harm need one that names
-    /// them.
+    /// The text where its version is kept: then it must name the purposes that can do lasting harm.
     pub(super) async fn find(
         &self,
         tx: &mut Tx,
@@ -101,11 +100,10 @@ impl Shown {
             let reason = format!("this text is kept in {}: say which", locales.join(", "));
             return Err(Error::Invalid { field: "locale", reason });
         }
-        let named = |p: &Purpose| text.as_ref().is_some_and(|t| t.purposes.contains(p));
+        let named = |p: &Purpose| text.as_ref().is_none_or(|t| t.purposes.contains(p));
         if let Some(unnamed) = purposes.iter().find(|p| p.is_sensitive() && !named(p)) {
             let reason = format!(
-                "{} is sensitive: it can be granted only on a kept text that names it \
-                 (PUT /v1/consent-texts/…)",
+                "{} is sensitive, and the text that was shown does not name it: show one that does",
                 unnamed.name()
             );
             return Err(Error::Invalid { field: "purposes", reason });

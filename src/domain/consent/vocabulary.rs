@@ -81,8 +81,8 @@ impl Purpose {
         }
     }
 
-    /// Whether a use for it can do lasting harm. Such a purpose can be granted only on a text that
-    /// names it to the person.
+    /// Whether a use for it can do lasting harm. Where the text that the person was shown is kept, it
+    /// must name such a purpose for it to be granted.
     pub fn is_sensitive(self) -> bool {
         match self {
             Self::Personal | Self::Social | Self::Remix | Self::Commercial => false,

@@ -21,8 +21,8 @@ use crate::store::texts::Text;
 pub struct PutText {
     /// The words, at most 65536 bytes.
     body: String,
-    /// The purposes that it names to the person. `advertising`, `political` and `adult` can be
-    /// granted only on a text that names them.
+    /// The purposes that it names to the person. On this text, `advertising`, `political` and `adult`
+    /// can be granted only where it names them.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     purposes: BTreeSet<Purpose>,

@@ -18,11 +18,9 @@ use crate::env::{Clock, ManualClock, Millis, SeededEntropy};
 use crate::infer::Models;
 use crate::liveness::Policy;
 use crate::media::{Decoder, Limits};
-use crate::run_tx;
 use crate::service::access::Caller;
 use crate::service::decisions::Request;
 use crate::service::graph::AskGraph;
-use crate::service::onboard::Start;
 use crate::service::once::Answer;
 use crate::service::publish::{LogSettings, Transport};
 use crate::service::resolve::Resolved;
@@ -83,26 +81,7 @@ impl Fixture {
 
     /// A person with a cameo, who has not said anything yet.
     pub(super) async fn enrolled(&self, subject: &str) -> CameoId {
-        let services = &self.services;
-        let subject = who(subject);
-        let started = Mutex::new(None);
-        let start = Start {
-            subject: subject.clone(),
-            locale: "en".into(),
-            consent_text_version: "t1".into(),
-        };
-        let keep = |s: &crate::service::onboard::Started| {
-            *started.lock().unwrap() = Some(s.verification.id.clone());
-            ANSWER
-        };
-        services.start(&self.app.key, &start, None, keep).await.unwrap();
-        let verification = started.into_inner().unwrap().unwrap();
-        let now = self.now();
-        run_tx!(services.db(), "enrol", |tx| {
-            let person = services.person(tx, &subject).await?;
-            services.enrol(tx, &person, &subject, &verification, &template(), now).await
-        })
-        .unwrap()
+        self.services.enrol_given(&self.app.key, &who(subject), &template()).await.unwrap()
     }
 
     /// A person with a cameo and these permissions.

@@ -47,11 +47,10 @@ async fn a_text_stays_as_it_was_and_harm_must_be_named(#[case] engine: Engine) {
         let shown = Shown { version: version.into(), locale: locale.map(str::to_owned) };
         f.services.put_consent(&cameo, &with(purpose), &shown, None).await
     };
-    // A kept text needs its language; a purpose that can harm needs a text that names it.
+    // A kept text needs its language, and must name what can do harm.
     for (purpose, version, locale) in [
         (Purpose::Social, "2026-11", None),
         (Purpose::Social, "2026-11", Some("fr")),
-        (Purpose::Advertising, "unkept", Some("en")),
         (Purpose::Political, "2026-11", Some("en")),
     ] {
         let refused = put(purpose, version, locale).await;
