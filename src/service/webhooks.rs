@@ -17,7 +17,7 @@ use super::{Error, Inner, Result, Services};
 use crate::crypto::hash::hmac_sha256;
 use crate::crypto::{Aad, KeyWrap};
 use crate::domain::ids::{ApiKeyId, MessageId};
-use crate::env::{Millis, below, random};
+use crate::env::{below, random};
 use crate::run_tx;
 use crate::store::webhooks::{self, Message, Webhook};
 use crate::tlog::Kind;
