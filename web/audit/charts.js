@@ -16,7 +16,7 @@ export function charts(entries) {
     panel("uses", counted(of("resolve_allowed"), "purpose", "purpose")),
     panel("refusals", counted(of("resolve_denied"), "rule", "rule")),
     panel("verdicts", counted(of("verdict"), "outcome", "outcome")),
-    h("section.card.across", h("h3", t("audit.chart.days")), columns(perDay(entries), t("audit.chart.days"))));
+    h("section.card.across", h("h3", t("audit.chart.days")), columns(perDay(entries.filter((e) => e.at > 0)), t("audit.chart.days"))));
 }
 
 /** @param {string} name @param {{ label: string, value: number }[]} found */

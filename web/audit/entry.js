@@ -9,8 +9,22 @@ export const KINDS = Object.fromEntries((document.querySelector("main")?.dataset
  * @typedef {{ index: number, bytes: Uint8Array, kind: string, at: number, attributes: Record<string, string | number>, commitments: Record<string, Uint8Array> }} Entry
  */
 
+/**
+ * Reads an entry. One that can't be read is still an entry: its bytes count, whatever they say.
+ * @param {number} index
+ * @param {Uint8Array} bytes
+ * @returns {Entry}
+ */
+export function read(index, bytes) {
+  try {
+    return decode(index, bytes);
+  } catch {
+    return { index, bytes, kind: "unreadable", at: 0, attributes: {}, commitments: {} };
+  }
+}
+
 /** @param {number} index @param {Uint8Array} bytes @returns {Entry} */
-export function decode(index, bytes) {
+function decode(index, bytes) {
   const map = new Reader(bytes).whole();
   if (!(map instanceof Map) || map.get(1) !== 1) throw new Error("an entry of another version");
   const kind = KINDS[map.get(2)] ?? `kind_${map.get(2)}`;

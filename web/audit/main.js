@@ -5,7 +5,7 @@ import { announce, byId, focusHeading, h, put, save } from "../lib/dom.js";
 import { load, number, t, time } from "../lib/i18n.js";
 import { signIn } from "../lib/signin.js";
 import { charts } from "./charts.js";
-import { decode, KINDS, meaning } from "./entry.js";
+import { KINDS, meaning, read } from "./entry.js";
 import * as merkle from "./merkle.js";
 
 /** @typedef {import("./entry.js").Entry} Entry */
@@ -50,7 +50,7 @@ async function entriesOf(from, to, progress) {
     const start = from + found.length;
     const page = await get(`/v1/audit/entries?from=${start}&limit=${Math.min(MOST, to - start)}`);
     if (page.entries.length === 0) throw new Error(t("audit.missing", { index: start }));
-    for (const e of page.entries) found.push(decode(e.index, merkle.fromBase64(e.entry)));
+    for (const e of page.entries) found.push(read(e.index, merkle.fromBase64(e.entry)));
     progress?.(found.length);
   }
   return found;
