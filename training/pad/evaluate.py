@@ -71,8 +71,9 @@ def share(k: int, n: int) -> dict:
     return {"share": round(k / max(n, 1), 4), "low": round(low, 4), "high": round(high, 4), "n": n}
 
 
-def simulated(model: Model, folder: Path) -> dict:
-    """The simulated test set: people, rooms and parameters that training never drew."""
+def simulated(model: Model, folder: Path) -> tuple[dict, Groups]:
+    """The simulated test set: people, rooms and parameters that training never drew. Its figures, and
+    the log odds of each kind of recapture."""
     parts = [np.load(p) for p in sorted(folder.glob("[0-9]*.npz"))]
     get = lambda key: np.concatenate([p[key] for p in parts])  # noqa: E731
     crops, species, codec, source = get("crops")[:, 4:100, 4:100], get("species"), get("codec"), get("source")
@@ -87,7 +88,8 @@ def simulated(model: Model, folder: Path) -> dict:
             m = values == v
             out[f"{name} {v}"] = area(by_source(list(source[live & m]), score[live & m]), by_source(list(source[~live & m]), score[~live & m]))
     pick = np.concatenate([np.flatnonzero(live)[:200], np.flatnonzero(~live)[:200]])
-    return {"areas": out, "degraded": degraded(model, list(crops[pick]), live[pick])}
+    made = {f"simulated/{s}": score[species == s] for s in sorted(set(species) - {"live", "render"})}
+    return {"areas": out, "degraded": degraded(model, list(crops[pick]), live[pick])}, made
 
 
 def degraded(model: Model, crops: list[np.ndarray], live: np.ndarray) -> dict:
@@ -153,16 +155,9 @@ def main() -> None:
     names, first = [f.source for f in frames], {f.source: f for f in frames}
     scores = by_source(names, odds(np.array([model.of_frame(f) for f in frames])))
     live, attack, drawn = kinds(scores, first)
-    report: dict = {"simulated": simulated(model, args.work / "test")}
-
     # Simulated species stand beside the few real attacks; each counts as one source.
-    parts = [np.load(p) for p in sorted((args.work / "test").glob("[0-9]*.npz"))]
-    crops = np.concatenate([p["crops"] for p in parts])[:, 4:100, 4:100]
-    species = np.concatenate([p["species"] for p in parts])
-    made = {
-        f"simulated/{s}": odds(np.array([model.of_crop(c) for c in crops[species == s][:100]]))
-        for s in sorted(set(species) - {"live", "render"})
-    }
+    figures, made = simulated(model, args.work / "test")
+    report: dict = {"simulated": figures}
     n = min(len(live), len(attack))
     ratio = calibrate.fit(live, attack | made, n)
     live_llr, attack_llr = calibrate.left_out(live, attack | made, n)
