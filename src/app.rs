@@ -1,8 +1,10 @@
 //! The composition root: the only place that wires everything, and the only one that reads the real
 //! clock and the real random source.
 
+mod graph;
 pub mod secrets;
 pub mod telemetry;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::crypto::master::MasterKeys;
 use crate::domain::challenge::ChallengeRules;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy, random};
@@ -23,8 +25,12 @@ use crate::infer::manifest::Manifest;
 use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
 use crate::media::{Decoder, Limits, sandbox};
-use crate::service::{Parts, Script, Services, Settings};
+use crate::outbound::{self, Outbound};
+use crate::service::publish::{LogSettings, Witness};
+use crate::service::{Controller, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
+use crate::tlog::LogKey;
+use crate::tlog::witness::WitnessKey;
 
 /// A service that is put together and not serving yet.
 pub struct App {
@@ -97,6 +103,15 @@ impl App {
             let (services, stop) = (self.services.clone(), stop.clone());
             tokio::spawn(async move { services.work(stop, grace).await })
         };
+        let log = {
+            let (services, stop) = (self.services.clone(), stop.clone());
+            tokio::spawn(async move {
+                tokio::join!(
+                    services.publish_until(stop.clone()),
+                    services.audit_until(stop.clone())
+                );
+            })
+        };
         let served = match self.config.server.management_listen {
             None => http::serve(listener, http::router(&self.state), stop.clone(), grace).await,
             Some(address) => {
@@ -115,6 +130,7 @@ impl App {
         stop.cancel();
         worker.await.context("the workers broke off")?;
         chores.await.context("the housekeeping broke off")?;
+        log.await.context("the log's publication broke off")?;
         self.services.db().close().await;
         served.context("the server broke off")
     }
@@ -138,6 +154,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
     db.migrate().await.context("the database can't be migrated")?;
     let embedded = db.engine() == Engine::Sqlite;
     let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
+    let previous = secrets::previous(&config.secrets)?;
     let program = match overrides.program {
         Some(program) => program,
         None => std::env::current_exe().context("this program can't find itself")?,
@@ -145,13 +162,19 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
     let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
     let decoder = Decoder::new(program, limits(config)).with_policy(policy);
     let parts = Parts {
-        settings: settings(config, embedded, &*entropy, overrides.script)?,
+        settings: settings(config, url, embedded, &*entropy, overrides.script)?,
         db,
         clock,
         entropy,
-        master: MasterKeys::from(master),
+        master: MasterKeys::new(master, previous),
         models: Arc::new(models),
         decoder,
+        outbound: Outbound::new(outbound::Policy {
+            allow_http: config.takedown.allow_http,
+            allow_private: config.takedown.allow_private,
+            ..outbound::Policy::default()
+        }),
+        graph: graph::asking(&config.graph)?,
     };
     Ok(Services::open(parts).await?)
 }
@@ -255,6 +278,7 @@ fn limits(config: &Config) -> Limits {
 
 fn settings(
     config: &Config,
+    url: &str,
     embedded: bool,
     entropy: &dyn Entropy,
     script: Option<Script>,
@@ -264,6 +288,7 @@ fn settings(
         bail!("verification.policy names no policy: use balanced or strict");
     };
     let seconds = Duration::from_secs;
+    let days = |n: u32| Duration::from_hours(24) * n;
     Ok(Settings {
         issuer: config.server.public_url.clone(),
         challenge: ChallengeRules {
@@ -280,6 +305,7 @@ fn settings(
         max_capture_bytes: config.capture.max_bytes,
         keep_capture: seconds(config.capture.keep_s),
         keep_evidence: seconds(v.keep_evidence_s),
+        review_within: seconds(v.review_within_s),
         policy,
         workers: config.workers(),
         max_queue: v.max_queue,
@@ -293,7 +319,42 @@ fn settings(
         },
         orphan_age: if embedded { Duration::ZERO } else { ORPHAN_AGE },
         token_ttl: seconds(config.token.ttl_s),
+        takedown_deadline: seconds(config.takedown.deadline_s),
+        keep_withdrawn: days(config.retention.withdrawn_days),
+        keep_unused: days(config.retention.unused_days),
+        keep_inactive: days(config.retention.inactive_days),
+        graph_kept: seconds(config.graph.keep_s),
+        controller: controller(config),
+        log: log_settings(&config.log, url)?,
     })
+}
+
+fn log_settings(config: &config::Log, url: &str) -> Result<LogSettings> {
+    let beside = || sqlite_file(url).and_then(|f| f.parent().map(|dir| dir.join("tlog")));
+    let witness = |w: &config::Witness| {
+        let key = WitnessKey::parse(&w.key).with_context(|| format!("log.witnesses: {}", w.key))?;
+        Ok(Witness { url: w.url.clone(), key })
+    };
+    let log = |key: &String| LogKey::parse(key).with_context(|| format!("log.witness_for: {key}"));
+    Ok(LogSettings {
+        dir: config.dir.clone().or_else(beside).unwrap_or_else(|| "var/tlog".into()),
+        public_entries: config.public_entries,
+        every: Duration::from_millis(config.publish_ms),
+        audit_every: Duration::from_secs(config.audit_s),
+        witnesses: config.witnesses.iter().map(witness).collect::<Result<_>>()?,
+        quorum: config.witness_quorum,
+        witness_for: config.witness_for.iter().map(log).collect::<Result<_>>()?,
+        transport: Arc::new(witness::Http::new()),
+    })
+}
+
+fn controller(config: &Config) -> Controller {
+    let c = &config.controller;
+    Controller {
+        name: c.name.clone().unwrap_or_else(|| config.server.public_url.clone()),
+        contact: c.contact.clone(),
+        notice_url: c.notice_url.clone(),
+    }
 }
 
 /// How long a capture of a process that died stays in its hands.
@@ -302,12 +363,15 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Replicas share the capture folder, so a young file may be another's upload under way.
 const ORPHAN_AGE: Duration = Duration::from_hours(1);
 
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(Path::new(path.trim_start_matches("//").split('?').next().unwrap_or_default()))
+}
+
 /// SQLite makes its file, but not the folder that it lies in.
 fn prepare_folder(url: &str) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(()) };
-    let path = Path::new(path.trim_start_matches("//").split('?').next().unwrap_or_default());
-    match path.parent() {
+    match sqlite_file(url).and_then(Path::parent) {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -67,6 +67,16 @@ pub struct Config {
     pub capture: Capture,
     /// Conditioning tokens.
     pub token: Token,
+    /// How long identities are kept.
+    pub retention: Retention,
+    /// Take-downs, and the webhooks that tell generators of them.
+    pub takedown: Takedown,
+    /// Who follows whom, where the service is to ask.
+    pub graph: Graph,
+    /// Who answers for the processing: named in consent records.
+    pub controller: Controller,
+    /// The transparency log.
+    pub log: Log,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -141,6 +151,9 @@ pub struct Secrets {
     pub master_key: Option<SecretString>,
     /// A file that holds it. Made on the first start where the database is SQLite.
     pub master_key_file: Option<PathBuf>,
+    /// Files with earlier master keys, which still open what they wrapped until `cameo keys rewrap`
+    /// has been run.
+    pub previous_master_key_files: Vec<PathBuf>,
 }
 
 /// Where the master key is kept unless the configuration says otherwise.
@@ -148,7 +161,11 @@ pub const DEFAULT_MASTER_KEY_FILE: &str = "var/master.key";
 
 impl Default for Secrets {
     fn default() -> Self {
-        Self { master_key: None, master_key_file: Some(DEFAULT_MASTER_KEY_FILE.into()) }
+        Self {
+            master_key: None,
+            master_key_file: Some(DEFAULT_MASTER_KEY_FILE.into()),
+            previous_master_key_files: Vec::new(),
+        }
     }
 }
 
@@ -209,6 +226,8 @@ pub struct Verification {
     pub policy: String,
     /// Seconds that the sealed evidence is kept after the verdict. 0: it is not kept.
     pub keep_evidence_s: u64,
+    /// Seconds a reviewer has to decide; then the verification expires and may be retried.
+    pub review_within_s: u64,
 }
 
 impl Default for Verification {
@@ -226,6 +245,7 @@ impl Default for Verification {
             max_tries: 3,
             policy: "balanced".into(),
             keep_evidence_s: 30 * 86_400,
+            review_within_s: 7 * 86_400,
         }
     }
 }
@@ -284,6 +304,131 @@ pub struct Token {
 impl Default for Token {
     fn default() -> Self {
         Self { ttl_s: 300 }
+    }
+}
+
+/// How long identities are kept (Illinois BIPA §15(a): until the purpose has ended, three years at
+/// most after the person was last there).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days after consent was withdrawn and not given again. 0: with the next sweep.
+    pub withdrawn_days: u32,
+    /// Days after the enrolment where no consent was ever given.
+    pub unused_days: u32,
+    /// Days after the person last enrolled or said anything about their consent.
+    pub inactive_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { withdrawn_days: 30, unused_days: 90, inactive_days: 3 * 365 }
+    }
+}
+
+/// Take-downs, and the webhooks that tell generators of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Takedown {
+    /// How long a generator has to acknowledge one, in seconds.
+    pub deadline_s: u64,
+    /// Whether webhooks may use plain HTTP: for development alone.
+    pub allow_http: bool,
+    /// Whether webhooks may lie inside the operator's network.
+    pub allow_private: bool,
+}
+
+impl Default for Takedown {
+    fn default() -> Self {
+        Self { deadline_s: 86_400, allow_http: false, allow_private: false }
+    }
+}
+
+/// Who follows whom, where the service is to ask the app (docs/permissions.md).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Graph {
+    /// Where to ask; unset: the app says so ahead with `PUT /v1/graph/mutuals`.
+    pub url: Option<String>,
+    /// The bearer credential to send along.
+    pub token: Option<SecretString>,
+    /// A file that holds it, instead of `token`.
+    pub token_file: Option<PathBuf>,
+    /// How long an answer is kept, in seconds, at most 300: how late an end of mutuality may be
+    /// noticed.
+    pub keep_s: u64,
+    /// How long to wait for an answer, in milliseconds. Without one nobody counts as a mutual.
+    pub timeout_ms: u64,
+    /// Whether the app may be asked over plain HTTP and inside the operator's own network.
+    pub allow_private: bool,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token: None,
+            token_file: None,
+            keep_s: 30,
+            timeout_ms: 2000,
+            allow_private: false,
+        }
+    }
+}
+
+/// Who answers for the processing (ISO/IEC TS 27560: PII controller).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Controller {
+    /// The name; unset: the public URL.
+    pub name: Option<String>,
+    /// How a person reaches them: an address of any kind.
+    pub contact: Option<String>,
+    /// Where the privacy notice stands.
+    pub notice_url: Option<String>,
+}
+
+/// The transparency log: how it is published, watched and witnessed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Where tiles and checkpoint are kept; unset: `tlog` beside the SQLite file, else `var/tlog`.
+    pub dir: Option<PathBuf>,
+    /// Whether everyone may read the entries; else auditors alone, and everyone the hashes.
+    pub public_entries: bool,
+    /// Milliseconds between two publications.
+    pub publish_ms: u64,
+    /// Seconds between two self-audits.
+    pub audit_s: u64,
+    /// Witnesses that are asked to cosign each published checkpoint.
+    pub witnesses: Vec<Witness>,
+    /// Cosignatures that a checkpoint needs to be published.
+    pub witness_quorum: usize,
+    /// Verifier keys of the logs that this service is a witness of.
+    pub witness_for: Vec<String>,
+}
+
+/// A witness that is asked to cosign.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Its submission prefix: `add-checkpoint` is below it.
+    pub url: String,
+    /// Its verifier key, `<name>+<id>+<base64>`.
+    pub key: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            public_entries: true,
+            publish_ms: 1000,
+            audit_s: 600,
+            witnesses: Vec::new(),
+            witness_quorum: 0,
+            witness_for: Vec::new(),
+        }
     }
 }
 
@@ -389,6 +534,14 @@ impl Config {
                 .map_err(|source| ConfigError::Read { path, source })?;
             self.database.url = text.trim().to_owned().into();
         }
+        if let Some(path) = self.graph.token_file.take() {
+            if self.graph.token.is_some() {
+                return invalid("graph.token and graph.token_file are both set: keep one");
+            }
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path, source })?;
+            self.graph.token = Some(text.trim().to_owned().into());
+        }
         let url = &mut self.server.public_url;
         while url.ends_with('/') {
             url.pop();
@@ -403,6 +556,9 @@ impl Config {
         {
             return invalid("database.url must start with sqlite: or postgres://");
         }
+        if self.log.witness_quorum > self.log.witnesses.len() {
+            return invalid("log.witness_quorum is larger than the number of log.witnesses");
+        }
         for (name, value, range) in [
             ("verification.digits", self.verification.digits as u64, 4..=10),
             ("verification.motions", self.verification.motions as u64, 1..=4),
@@ -412,11 +568,20 @@ impl Config {
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
             ("database.max_connections", self.database.max_connections.into(), 2..=1000),
             ("token.ttl_s", self.token.ttl_s, 10..=86_400),
+            ("takedown.deadline_s", self.takedown.deadline_s, 60..=30 * 86_400),
+            ("retention.withdrawn_days", self.retention.withdrawn_days.into(), 0..=3 * 365),
+            ("retention.unused_days", self.retention.unused_days.into(), 1..=3 * 365),
+            // The law's own limit.
+            ("retention.inactive_days", self.retention.inactive_days.into(), 1..=3 * 365),
+            ("graph.keep_s", self.graph.keep_s, 0..=300),
+            ("graph.timeout_ms", self.graph.timeout_ms, 50..=20_000),
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
             ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),
             ("capture.max_memory", self.capture.max_memory, 128 << 20..=1 << 36),
             ("server.max_in_flight", self.server.max_in_flight as u64, 1..=1 << 16),
+            ("log.publish_ms", self.log.publish_ms, 10..=3_600_000),
+            ("log.audit_s", self.log.audit_s, 1..=7 * 86_400),
             ("server.request_timeout_s", self.server.request_timeout_s, 1..=3600),
         ] {
             if !range.contains(&value) {

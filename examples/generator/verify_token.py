@@ -1,31 +1,40 @@
 #!/usr/bin/env python3
-"""Check a conditioning token the way a generator should, before it conditions on it.
+"""Check and open a conditioning token the way a generator should, before it conditions on it.
 
     pip install -r requirements.txt
     python verify_token.py --keys https://cameo.example --audience gen_1 token.cbor
-    python verify_token.py --keys cose-keys.cbor --issuer https://cameo.example --audience gen_1 token.cbor
+    python verify_token.py --keys cose-keys.cbor --issuer https://cameo.example --audience gen_1 \\
+        --status list.cwt --secret key.jwk --out payload.safetensors token.cbor
 
-Prints what the token allows and which vectors it carries (model, dimension, norm), never the
-vectors themselves. Exit status: 0 accepted, 1 refused (the reason is printed), 2 wrong usage.
-The format is described in docs/token.md. `--vectors FILE` runs the project's test vectors.
+Prints what the token allows and, with --secret, which vectors it carries (model, dimension, norm),
+never the vectors themselves; --out writes the payload as safetensors. Exit status: 0 accepted,
+1 refused (the reason is printed), 2 wrong usage. The format is described in docs/token.md.
+`--vectors FILE` runs the project's test vectors.
 """
 
 import argparse
 import hashlib
 import json
 import math
+import os
 import struct
 import sys
 import time
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Mapping
 
 import cbor2
+import safetensors
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pyhpke import AEADId, CipherSuite, KDFId, KEMId, KEMKey, PyHPKEError
 
 TYPE = "application/cameo-conditioning+cwt"
+STATUS_TYPE = "application/statuslist+cwt"
+STATUSES = ("valid", "invalid", "suspended")
+MAX_STATUSES = 1 << 20
 MAX_TOKEN = 1 << 20
 MAX_KEY_SET = 64 << 10
 MAX_DEPTH = 16
@@ -36,6 +45,12 @@ METRICS = ("euclidean", "cosine")
 # Private claims, see docs/token.cddl.
 VERSION, CONSENT_VERSION, USE_ID, PURPOSE = -65537, -65538, -65539, -65540
 REQUESTER, RESTRICTIONS, PAYLOAD = -65541, -65542, -65543
+GRANT, REQUEST_DIGEST, PARENT = -65544, -65545, -65546
+STATUS, STATUS_LIST, TTL = 65535, 65533, 65534  # draft-ietf-oauth-status-list
+
+HPKE_4 = CipherSuite.new(
+    KEMId.DHKEM_X25519_HKDF_SHA256, KDFId.HKDF_SHA256, AEADId.CHACHA20_POLY1305
+)
 
 
 class Refused(Exception):
@@ -53,6 +68,9 @@ def main():
     parser.add_argument("--issuer", help="the issuer to trust (default: the base URL)")
     parser.add_argument("--audience", help="your own generator id")
     parser.add_argument("--now", type=int, help="check as of this time (seconds since 1970)")
+    parser.add_argument("--status", help="the token's status list: `fetch`, or a file")
+    parser.add_argument("--secret", help="your private key (a JWK file): open the payload too")
+    parser.add_argument("--out", help="write the opened payload to this safetensors file")
     parser.add_argument("--vectors", help="run the test vectors in this file instead")
     args = parser.parse_args()
     if args.vectors:
@@ -67,6 +85,11 @@ def main():
             token = f.read(MAX_TOKEN + 1)
         keys = read_key_set(fetch_keys(args.keys) if from_url else open(args.keys, "rb").read())
         claims = verify(token, keys, issuer, args.audience, now)
+        if args.status:
+            reference = claims[STATUS]["status_list"]
+            fetched = fetch(reference["uri"]) if args.status == "fetch" else open(args.status, "rb").read()
+            check_status(read_status_list(fetched, keys, reference["uri"], now), reference["idx"])
+        payload = open_payload(claims, read_secret(args.secret)) if args.secret else None
     except Refused as refusal:
         print(f"refused: {refusal}")
         return 1
@@ -74,7 +97,17 @@ def main():
         print(f"refused: {error}")
         return 1
     describe(claims)
+    if payload is not None:
+        describe_payload(payload)
+        if args.out:
+            with os.fdopen(os.open(args.out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+                f.write(payload[0])
     return 0
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return response.read(MAX_TOKEN + 1)
 
 
 def fetch_keys(base):
@@ -118,7 +151,7 @@ def verify(token, keys, issuer, audience, now):
     return claims
 
 
-def open_envelope(token, keys):
+def open_envelope(token, keys, typ=TYPE):
     """The payload of a COSE_Sign1 whose signature holds."""
     message = decode(token, MAX_TOKEN)
     if not isinstance(message, cbor2.CBORTag) or message.tag != 18:
@@ -140,7 +173,7 @@ def open_envelope(token, keys):
         raise Refused("unknown_critical")
     if header.get(1) != -8:
         raise Refused("wrong_algorithm")
-    if header.get(16) != TYPE:
+    if header.get(16) != typ:
         raise Refused("wrong_type")
     if 3 in header:
         raise Refused("wrong_content_type")
@@ -160,10 +193,10 @@ def check_claims(claims):
     """Types and bounds of the claims set."""
     require(is_map(claims), "claims")
     version = integer(take(claims, VERSION, "ver"), "ver")
-    if version != 1:
+    if version != 2:
         raise Refused("unknown_version", str(version))
     for key, name in ((1, "iss"), (2, "sub"), (3, "aud"), (USE_ID, "use_id"),
-                      (PURPOSE, "purpose"), (REQUESTER, "requester")):
+                      (PURPOSE, "purpose"), (REQUESTER, "requester"), (GRANT, "grant")):
         text(take(claims, key, name), name, 256)
     exp, nbf, iat = (integer(take(claims, k, n), n) for k, n in ((4, "exp"), (5, "nbf"), (6, "iat")))
     require(iat <= nbf < exp <= iat + 86400, "exp")
@@ -174,73 +207,174 @@ def check_claims(claims):
     require(is_array(restrictions) and len(restrictions) <= 32, "restrictions")
     for restriction in restrictions:
         text(restriction, "restrictions", 500)
+    status = take(claims, STATUS, "status")
+    require(is_map(status) and is_map(status.get("status_list")), "status")
+    reference = status["status_list"]
+    require(0 <= integer(reference.get("idx"), "status") < 1 << 32, "status")
+    text(reference.get("uri"), "status", 256)
+    if REQUEST_DIGEST in claims:
+        require(is_bytes(claims[REQUEST_DIGEST], 32), "request_digest")
+    if PARENT in claims:
+        text(claims[PARENT], "parent", 256)
     payload = take(claims, PAYLOAD, "payload")
     require(is_array(payload) and len(payload) == 2, "payload")
-    if integer(payload[0], "payload") != 1:
+    if integer(payload[0], "payload") != 2:
         raise Refused("unknown_payload", str(payload[0]))
-    check_identity(payload[1])
+    require(isinstance(payload[1], bytes), "payload")
     return claims
 
 
-def check_identity(identity):
-    require(is_map(identity), "payload")
-    model = check_model(take(identity, 1, "model"))
-    faces = take(identity, 2, "embeddings")
-    require(is_array(faces) and 1 <= len(faces) <= len(POSES), "embeddings")
-    poses = []
+def read_secret(path):
+    """An X25519 private key from a JWK file (RFC 8037)."""
+    with open(path, encoding="utf-8") as f:
+        return KEMKey.from_jwk(json.load(f))
+
+
+def recipient_kid(secret):
+    """The first eight bytes of the public key's COSE Key Thumbprint (RFC 9679)."""
+    public = secret.to_public_bytes()
+    return hashlib.sha256(encode({1: 1, -1: 4, -2: public})).digest()[:8]
+
+
+def open_payload(claims, secret):
+    """The payload of a token that holds: its bytes, its texts, its tensors. Raises Refused."""
+    message = decode_sealing(claims[PAYLOAD][1])
+    if not isinstance(message, cbor2.CBORTag) or message.tag != 16:
+        raise Refused("malformed_sealing", "not a COSE_Encrypt0")
+    parts = message.value
+    if not is_array(parts) or len(parts) != 3:
+        raise Refused("malformed_sealing", "not three parts")
+    protected, unprotected, ciphertext = parts
+    if not isinstance(protected, bytes) or not isinstance(ciphertext, bytes):
+        raise Refused("malformed_sealing", "a part has a wrong type")
+    header = decode_sealing(protected)
+    if not is_map(header) or set(header) - {1, 4} or not is_map(unprotected):
+        raise Refused("malformed_sealing", "a header has a wrong form")
+    if header.get(1) != 42:  # HPKE-4, draft-ietf-cose-hpke
+        raise Refused("wrong_sealing_algorithm")
+    if not is_bytes(header.get(4), 8):
+        raise Refused("malformed_sealing", "no kid")
+    if list(unprotected) != [-4] or not is_bytes(unprotected[-4], 32):
+        raise Refused("malformed_sealing", "no ek")
+    if header[4] != recipient_kid(secret):
+        raise Refused("sealed_to_other_key", header[4].hex())
+    binding = encode(["cameo-payload-v2", claims[1], claims[2], claims[3], claims[GRANT],
+                      claims[USE_ID], claims[7]])
+    aad = encode(["Encrypt0", protected, binding])  # RFC 9052, section 5.3
+    try:
+        plain = HPKE_4.create_recipient_context(unprotected[-4], secret).open(ciphertext, aad)
+    except PyHPKEError:
+        raise Refused("does_not_open") from None
+    return check_payload(plain, claims)
+
+
+def decode_sealing(data):
+    try:
+        return decode(data, MAX_TOKEN)
+    except Refused as refusal:
+        raise Refused("malformed_sealing", str(refusal)) from None
+
+
+def check_payload(plain, claims):
+    """Texts and tensors of an opened payload (safetensors)."""
+    try:
+        tensors = dict(safetensors.deserialize(plain))
+        texts = json.loads(plain[8:8 + int.from_bytes(plain[:8], "little")]).get("__metadata__", {})
+    except (safetensors.SafetensorError, ValueError):
+        raise Refused("malformed_container") from None
+    for name, ours in (("format", "cameo-conditioning"), ("version", "2"), ("issuer", claims[1]),
+                       ("recipient", claims[3]), ("subject", claims[2]), ("grant", claims[GRANT]),
+                       ("use_id", claims[USE_ID]), ("token_id", claims[7].hex())):
+        require(texts.get(name) == ours, "payload")
+    require(json.loads(take(texts, "restrictions", "restrictions")) == list(claims[RESTRICTIONS]),
+            "restrictions")
+    model = check_model(json.loads(take(texts, "face_model", "face_model")))
+    faces = json.loads(take(texts, "faces", "faces"))
+    require(1 <= len(faces) <= len(POSES), "faces")
+    poses = [face["pose"] for face in faces]
+    require(all(pose in POSES for pose in poses) and len(set(poses)) == len(poses), "faces")
     for face in faces:
-        require(is_map(face), "embeddings")
-        poses.append(take(face, 1, "pose"))
-        check_vector(model, take(face, 2, "vector"), take(face, 3, "norm"))
-        require(0 <= integer(take(face, 4, "quality"), "quality") <= 100, "quality")
-        points = floats(take(face, 5, "keypoints"), "keypoints")
-        require(len(points) == 10 and all(-1 <= v <= 2 for v in points), "keypoints")
-        if 6 in face:
-            require(is_array(face[6]) and len(face[6]) == 2, "frame")
-            require(all(1 <= integer(side, "frame") <= 65535 for side in face[6]), "frame")
-    require(all(pose in POSES for pose in poses) and len(set(poses)) == len(poses), "pose")
-    if 3 in identity:
-        voice = identity[3]
-        require(is_map(voice), "voice")
-        check_vector(check_model(take(voice, 1, "model")), take(voice, 2, "vector"), take(voice, 3, "norm"))
-        require(integer(take(voice, 4, "speech_ms"), "speech_ms") >= 0, "speech_ms")
+        name = f"face.{face['pose']}."
+        check_vector(model, floats(tensors, name + "vector", [model["dim"]]), face["norm"])
+        require(0 <= integer(face["quality"], "quality") <= 100, "quality")
+        points = floats(tensors, name + "keypoints", [5, 2])
+        require(all(-1 <= v <= 2 for v in points), "keypoints")
+        if face.get("frame") is not None:
+            require(len(face["frame"]) == 2, "frame")
+            require(all(1 <= integer(side, "frame") <= 65535 for side in face["frame"]), "frame")
+        if name + "crop" in tensors:
+            crop = tensors[name + "crop"]
+            require(crop["dtype"] == "U8" and list(crop["shape"]) == [512, 512, 3], "crop")
+    if "voice" in texts:
+        voice = json.loads(texts["voice"])
+        other = check_model(voice["model"])
+        check_vector(other, floats(tensors, "voice.vector", [other["dim"]]), voice["norm"])
+        require(integer(voice["speech_ms"], "speech_ms") >= 0, "speech_ms")
+    return plain, texts, tensors
+
+
+def read_status_list(data, keys, uri, now):
+    """The packed statuses of a Token Status List that holds. Raises Refused."""
+    claims = decode(open_envelope(data, keys, STATUS_TYPE), MAX_TOKEN)
+    require(is_map(claims) and claims.get(2) == uri, "status_list")
+    require(integer(take(claims, 4, "exp"), "exp") > now, "status_list")
+    require(integer(take(claims, TTL, "ttl"), "ttl") > 0, "status_list")
+    listed = take(claims, STATUS_LIST, "status_list")
+    require(is_map(listed) and listed.get("bits") == 2 and isinstance(listed.get("lst"), bytes),
+            "status_list")
+    unpacker = zlib.decompressobj()
+    packed = unpacker.decompress(listed["lst"], MAX_STATUSES // 4)
+    require(not unpacker.unconsumed_tail and unpacker.eof, "status_list")
+    return packed
+
+
+def check_status(packed, index):
+    if index // 4 >= len(packed):
+        raise Refused("status_out_of_range", str(index))
+    status = packed[index // 4] >> index % 4 * 2 & 3
+    if status != 0:
+        raise Refused("revoked", STATUSES[status] if status < 3 else "unknown status")
 
 
 def check_model(model):
     require(is_map(model), "model")
-    text(take(model, 1, "model"), "model", 256)
-    require(is_bytes(take(model, 2, "model"), 32), "model")
-    require(1 <= integer(take(model, 3, "dim"), "dim") <= 4096, "dim")
-    require(take(model, 4, "metric") in METRICS, "metric")
+    text(take(model, "name", "model"), "model", 256)
+    require(len(bytes.fromhex(take(model, "sha256", "model"))) == 32, "model")
+    require(1 <= integer(take(model, "dim", "dim"), "dim") <= 4096, "dim")
+    require(take(model, "metric", "metric") in METRICS, "metric")
     return model
 
 
-def check_vector(model, value, norm):
-    vector = floats(value, "vector")
-    require(len(vector) == model[3], "vector")
-    require(isinstance(norm, float) and math.isfinite(norm), "norm")
+def check_vector(model, vector, norm):
+    require(len(vector) == model["dim"], "vector")
+    require(isinstance(norm, (int, float)) and math.isfinite(norm), "norm")
     require(all(map(math.isfinite, vector)), "vector")
     own = math.sqrt(sum(v * v for v in vector))
     require(own > 0 and abs(own - norm) <= 1e-3 * own, "norm")
 
 
 def describe(claims):
-    """What the token allows, without its biometric values."""
-    identity = claims[PAYLOAD][1]
-    model = identity[1]
+    """What the token allows."""
     print("accepted")
-    for name, key in (("cameo", 2), ("purpose", PURPOSE), ("use id", USE_ID),
+    for name, key in (("subject", 2), ("purpose", PURPOSE), ("use id", USE_ID), ("grant", GRANT),
                       ("requester", REQUESTER), ("consent version", CONSENT_VERSION)):
         print(f"  {name}: {claims[key]}")
     print(f"  expires: {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(claims[4]))}")
     for restriction in claims[RESTRICTIONS]:
         print(f"  restriction: {restriction}")
-    print(f"  face model: {model[1]}, {model[3]} dimensions, {model[4]}, sha256 {model[2].hex()}")
-    for face in identity[2]:
-        print(f"    {face[1]}: norm {face[3]:.4f}, quality {face[4]}")
-    if 3 in identity:
-        voice = identity[3]
-        print(f"  voice model: {voice[1][1]}, {voice[1][3]} dimensions, norm {voice[3]:.4f}")
+
+
+def describe_payload(payload):
+    """What the payload carries, without its biometric values."""
+    _, texts, tensors = payload
+    model = json.loads(texts["face_model"])
+    print(f"  face model: {model['name']}, {model['dim']} dimensions, {model['metric']}")
+    for face in json.loads(texts["faces"]):
+        print(f"    {face['pose']}: norm {face['norm']:.4f}, quality {face['quality']}")
+    if "voice" in texts:
+        voice = json.loads(texts["voice"])
+        print(f"  voice model: {voice['model']['name']}, {voice['model']['dim']} dimensions")
+    print(f"  tensors: {', '.join(sorted(tensors))}")
 
 
 def decode(data, limit):
@@ -332,28 +466,49 @@ def text(value, name, limit):
     require(not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value), name)
 
 
-def floats(value, name):
-    """A little-endian float32 typed array (RFC 8746)."""
-    require(isinstance(value, cbor2.CBORTag) and value.tag == 85, name)
-    require(isinstance(value.value, bytes) and len(value.value) % 4 == 0, name)
-    return struct.unpack(f"<{len(value.value) // 4}f", value.value)
+def floats(tensors, name, shape):
+    """The values of a single-precision tensor."""
+    tensor = take(tensors, name, "a tensor of the payload")
+    require(tensor["dtype"] == "F32" and list(tensor["shape"]) == shape, "payload")
+    return struct.unpack(f"<{math.prod(shape)}f", bytes(tensor["data"]))
 
 
 def run_vectors(path):
     with open(path, encoding="utf-8") as f:
         vectors = json.load(f)
     keys = read_key_set(bytes.fromhex(vectors["cose_key_set"]))
+    secret = KEMKey.from_jwk(vectors["recipient_jwk"])
     wrong = 0
     for case in vectors["cases"]:
         try:
-            verify(bytes.fromhex(case["token"]), keys, case["issuer"], case["audience"], case["now"])
+            claims = verify(bytes.fromhex(case["token"]), keys, case["issuer"], case["audience"],
+                            case["now"])
             outcome = "ok"
         except Refused as refusal:
             outcome = refusal.code
+        if outcome == "ok":
+            try:
+                plain, _, _ = open_payload(claims, secret)
+                if case.get("payload_sha256") not in (None, hashlib.sha256(plain).hexdigest()):
+                    outcome = "another payload"
+            except Refused as refusal:
+                outcome = refusal.code
         if outcome != case["outcome"]:
             wrong += 1
             print(f"{case['name']}: expected {case['outcome']}, got {outcome}")
     print(f"{len(vectors['cases'])} vectors, {wrong} wrong")
+    listed = vectors["status_list"]
+    packed = read_status_list(bytes.fromhex(listed["list"]), keys, listed["uri"], listed["now"])
+    for index, status in listed["statuses"].items():
+        try:
+            check_status(packed, int(index))
+            found = "valid"
+        except Refused as refusal:
+            found = str(refusal).removeprefix("revoked: ")
+        if found != status and not found.startswith(status):
+            wrong += 1
+            print(f"status {index}: expected {status}, got {found}")
+    print(f"{len(listed['statuses'])} statuses, {wrong} wrong")
     return 1 if wrong else 0
 
 

@@ -48,6 +48,22 @@ pub fn master_key(secrets: &Secrets, embedded: bool, entropy: &dyn Entropy) -> R
     }
 }
 
+/// The earlier master keys.
+///
+/// # Errors
+/// One line that says which can't be read; no key is ever quoted.
+pub fn previous(secrets: &Secrets) -> Result<Vec<MasterKey>> {
+    let read = |path: &std::path::PathBuf| {
+        let text = zeroize::Zeroizing::new(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("can't read {}", path.display()))?,
+        );
+        MasterKey::parse(&text)
+            .with_context(|| format!("the earlier master key {} is not valid", path.display()))
+    };
+    secrets.previous_master_key_files.iter().map(read).collect()
+}
+
 fn make(path: &Path, entropy: &dyn Entropy) -> Result<MasterKey> {
     if let Some(folder) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -81,7 +97,7 @@ mod tests {
     use crate::env::SeededEntropy;
 
     fn file(path: &Path) -> Secrets {
-        Secrets { master_key: None, master_key_file: Some(path.to_owned()) }
+        Secrets { master_key_file: Some(path.to_owned()), ..Secrets::default() }
     }
 
     #[test]

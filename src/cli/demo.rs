@@ -20,7 +20,7 @@ use super::client::Client;
 use super::{audit, token as token_cli};
 use crate::app::{self, App, Overrides, telemetry};
 use crate::config::Config;
-use crate::crypto::KeySet;
+use crate::crypto::{KeySet, RecipientSecret};
 use crate::domain::access::Role;
 use crate::domain::challenge::{Challenge, Motion};
 use crate::drawn;
@@ -209,6 +209,13 @@ impl Demo {
         say.line(&format!("cameo       {cameo}"))?;
 
         let generator = service.with(&cast.generator);
+        let recipient = RecipientSecret::generate(&SystemEntropy)?;
+        stages.time("generator_key", || {
+            let public = BASE64_URL_SAFE_NO_PAD.encode(recipient.public().as_bytes());
+            let request = json!({ "public_key": public });
+            generator.post_json("/v1/generator/keys", &request, &fresh_key())
+        })?;
+        say.line("generator   registered the key that its tokens are sealed to")?;
         let ask =
             |purpose: &str| json!({ "cameo_id": cameo, "requester": "user-7", "purpose": purpose });
         let early = stages.time("refusal", || resolve(&generator, &ask("social")))?;
@@ -233,13 +240,14 @@ impl Demo {
         let keys = KeySet::from_cose(keys.success("/.well-known/cose-keys")?)?;
         let expect = Expectations::new(url, &cast.generator_id, SystemClock.now());
         let verified = stages.time("token", || Ok(token::verify(&token, &keys, &expect)?))?;
-        outcome.token_verified = verified.claims.subject == cameo;
-        let shown = token_cli::describe(&verified.claims, &verified.key_id.to_string());
+        let payload = stages.time("open", || Ok(verified.open(&recipient)?))?;
+        outcome.token_verified = Some(verified.claims.use_id.as_str()) == grant["use_id"].as_str();
+        let shown = token_cli::inside(&payload);
         say.line(&format!(
-            "token       verified: {} bytes, {} poses of {} dimensions, expires in {} s",
+            "token       verified and opened: {} bytes, {} poses of {} dimensions, expires in {} s",
             token.len(),
-            shown["identity"]["faces"].as_array().map_or(0, Vec::len),
-            shown["identity"]["dim"],
+            shown["faces"].as_array().map_or(0, Vec::len),
+            shown["dim"],
             verified.claims.expires_at - verified.claims.issued_at,
         ))?;
         if let Some(file) = &self.token_out {

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Subcommand;
 
 use crate::app::{self, Overrides};
@@ -41,6 +43,17 @@ pub enum Keys {
     },
     /// Add a signing key: it is published now, and signs when the old keys' caches have run out
     Rotate,
+    /// After a change of the master key: wrap under the new one whatever an earlier one wrapped
+    Rewrap,
+    /// Register the X25519 public key that a generator's tokens are sealed to
+    Recipient {
+        /// The generator's API key id
+        #[arg(long)]
+        generator: ApiKeyId,
+        /// The public key: 32 bytes in base64url, as `cameo token keygen` prints it
+        #[arg(long, value_name = "BASE64URL")]
+        public: String,
+    },
 }
 
 impl Keys {
@@ -86,6 +99,22 @@ impl Keys {
             Self::Revoke { id } => {
                 services.revoke_key(&id).await?;
                 writeln!(out, "{id} is revoked")?;
+            }
+            Self::Rewrap => {
+                let done = services.rewrap().await?;
+                let (people, keys, hooks) = (done.subjects, done.signing_keys, done.webhooks);
+                writeln!(
+                    out,
+                    "wrapped anew: {people} people's keys, {keys} signing keys, {hooks} webhooks; \
+                     once every process has the new master key as current, earlier ones can go"
+                )?;
+            }
+            Self::Recipient { generator, public } => {
+                let bytes = BASE64_URL_SAFE_NO_PAD.decode(&public).ok();
+                let bytes = bytes.and_then(|b| <[u8; 32]>::try_from(b).ok());
+                let bytes = bytes.context("--public takes 32 bytes in base64url")?;
+                let info = services.add_recipient(&generator, bytes).await?;
+                writeln!(out, "{} is what tokens for {generator} are sealed to", info.kid)?;
             }
             Self::Rotate => {
                 let (kid, from): (_, Millis) = services.rotate_signing_key().await?;

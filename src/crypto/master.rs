@@ -168,6 +168,16 @@ impl MasterKeys {
     pub fn current(&self) -> &MasterKey {
         &self.current
     }
+
+    /// The current key and the previous ones.
+    pub fn all(&self) -> impl Iterator<Item = &MasterKey> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+
+    /// Their names, the current one's first.
+    pub fn ids(&self) -> impl Iterator<Item = KekId> {
+        self.all().map(MasterKey::id)
+    }
 }
 
 impl From<MasterKey> for MasterKeys {
@@ -191,10 +201,7 @@ impl KeyWrap for MasterKeys {
 
     fn unwrap(&self, wrapped: &[u8], aad: &Aad) -> Result<Zeroizing<[u8; 32]>, Error> {
         let (id, sealed) = split_wrapped(wrapped)?;
-        let key = std::iter::once(&self.current)
-            .chain(&self.previous)
-            .find(|k| k.id == id)
-            .ok_or(Error::UnknownMasterKey(id))?;
+        let key = self.all().find(|k| k.id == id).ok_or(Error::UnknownMasterKey(id))?;
         let plain = seal::open(&key.wrapping_key(), aad, sealed)?;
         <[u8; 32]>::try_from(plain.as_slice()).map(Zeroizing::new).map_err(|_| Error::Truncated)
     }

@@ -5,7 +5,8 @@
 //! - [`seal`]: the AES-256-GCM envelope and its associated data.
 //! - [`master`]: the master key, key wrapping and the per-subject data keys.
 //! - [`signing`]: Ed25519 keys; [`keyring`]: which one signs when; [`keyset`]: how verifiers get them.
-//! - [`cose`] messages of the type `COSE_Sign1`.
+//! - [`cose`]: messages of the type `COSE_Sign1`; [`encrypt`]: of the type `COSE_Encrypt0`.
+//! - [`hpke`]: sealing to a recipient's public key.
 //! - [`apikey`]: API key secrets.
 //!
 //! Nothing here prints a secret: every type that holds one has a redacted `Debug` and is wiped
@@ -14,13 +15,16 @@
 pub mod apikey;
 pub mod cbor;
 pub mod cose;
+pub mod encrypt;
 pub mod hash;
+pub mod hpke;
 pub mod keyring;
 pub mod keyset;
 pub mod master;
 pub mod seal;
 pub mod signing;
 
+pub use self::hpke::{RecipientKey, RecipientSecret};
 pub use keyring::Keyring;
 pub use keyset::KeySet;
 pub use master::{KeyWrap, MasterKey, MasterKeys, SubjectKey};

@@ -98,8 +98,32 @@ id!(
     UseId, "use", "use"
 );
 id!(
+    /// A grant to one person, besides the standing permissions.
+    GrantId, "grant", "gra"
+);
+id!(
+    /// Somebody's request to use a cameo.
+    RequestId, "request", "req"
+);
+id!(
+    /// Several cameos that were resolved together.
+    SceneId, "scene", "sce"
+);
+id!(
+    /// A person's objection to a use.
+    TakedownId, "take-down", "tkd"
+);
+id!(
+    /// A message to a generator.
+    MessageId, "message", "msg"
+);
+id!(
     /// An API key's public part.
     ApiKeyId, "API key", "key"
+);
+id!(
+    /// A request to open one person's entries in the log to an auditor.
+    DisclosureId, "disclosure", "dis"
 );
 
 macro_rules! external_id {

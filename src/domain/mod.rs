@@ -6,5 +6,6 @@ pub mod consent;
 pub mod evidence;
 pub mod ids;
 pub mod template;
+pub mod uses;
 pub mod verdict;
 pub mod verification;

@@ -112,6 +112,10 @@ pub struct FaceTemplate {
     /// Left eye, right eye, nose, left and right corner of the mouth (the person's own left and
     /// right), as fractions of the frame's width and height.
     pub keypoints: [[f32; 2]; 5],
+    /// Width and height of that frame in pixels; `None` in templates of before it was kept.
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<[u32; 2]>,
     /// Quality of the sample, 0–100 (ISO/IEC 29794-5 convention: larger is better).
     #[zeroize(skip)]
     pub quality: u8,

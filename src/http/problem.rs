@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::domain::verification::State;
 use crate::media;
 use crate::service::Error;
+use crate::service::resolve::Refusal;
 use crate::store;
 
 macro_rules! types {
@@ -71,7 +72,12 @@ types! {
     CaptureInvalid = "capture-invalid", UNPROCESSABLE_ENTITY, "The capture can't be decoded", "Record again and send the whole file.";
     CaptureOverLimit = "capture-over-limit", UNPROCESSABLE_ENTITY, "The capture is over a limit", "Record a shorter video, at a lower resolution or frame rate.";
     ConsentChanged = "consent-changed", PRECONDITION_FAILED, "The consent changed in the meantime", "Read the consent, and send the change again on top of it.";
-    Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused. Ask the person for consent.";
+    Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused, and `refusals` says so for each cameo; docs/permissions.md has what to do about each rule.";
+    TextKept = "consent-text-kept", CONFLICT, "The consent text is kept already and never changes", "Give the changed text a new version.";
+    NoRecipientKey = "generator-key-missing", CONFLICT, "The generator has no key to seal to", "Make an X25519 key with `cameo token keygen` and register its public half with `POST /v1/generator/keys`.";
+    TooManyReports = "too-many-reports", CONFLICT, "The use has as many reports as are kept", "Report a use when its state changes, not more often.";
+    RequestSettled = "request-settled", CONFLICT, "The request is not pending any more", "Read the request and act on its `state`.";
+    TooMany = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests to use a cameo", "Wait until `Retry-After` is over; the person has not been disturbed.";
     JudgingFailed = "judging-failed", SERVICE_UNAVAILABLE, "The service could not judge the capture", "Ask for another attempt; this one does not count.";
     Busy = "busy", TOO_MANY_REQUESTS, "The service is at its limit", "Repeat the request after `Retry-After`.";
     Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long", "Repeat the request.";
@@ -201,7 +207,11 @@ impl From<Error> for Problem {
             Error::ConsentChanged { current } => {
                 Self::new(Type::ConsentChanged, detail).with("current_version", current)
             }
-            Error::Denied(rule) => Self::new(Type::Denied, detail).with("rule", rule.name()),
+            Error::TextKept => Self::new(Type::TextKept, detail),
+            Error::NoRecipientKey => Self::new(Type::NoRecipientKey, detail),
+            Error::TooManyReports { .. } => Self::new(Type::TooManyReports, detail),
+            Error::RequestSettled => Self::new(Type::RequestSettled, detail),
+            Error::TooMany { seconds } => Self::new(Type::TooMany, detail).after(seconds),
             Error::IdempotencyMismatch => Self::new(Type::IdempotencyKeyReused, detail),
             Error::IdempotencyInFlight => Self::new(Type::IdempotencyInFlight, detail).after(1),
             Error::Busy => Self::new(Type::Busy, detail).after(1),
@@ -216,6 +226,20 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
+    /// What a generator is told whose scene was refused.
+    pub(super) fn refused(refusals: &[Refusal]) -> Self {
+        let rule = Refusal::first_rule(refusals);
+        let each: Vec<Value> = refusals
+            .iter()
+            .map(|r| {
+                json!({ "cameo_id": r.cameo.as_str(), "use_id": r.use_id.as_str(), "rule": r.rule.name() })
+            })
+            .collect();
+        Self::new(Type::Denied, format!("{} {}", rule.meaning(), rule.fix()))
+            .with("rule", rule.name())
+            .with("refusals", each)
+    }
+
     fn internal() -> Self {
         Self::new(Type::Internal, "The request could not be carried out. Nothing was changed.")
     }
@@ -287,7 +311,6 @@ pub fn catalogue() -> String {
 mod tests {
     use super::*;
     use crate::domain::access::Role;
-    use crate::domain::consent::Rule;
     use crate::env::Millis;
 
     #[test]
@@ -308,7 +331,11 @@ mod tests {
             (Error::Capture(media::Error::TooLong { max_ms: 1 }), "capture-over-limit", 422),
             (Error::Capture(media::Error::ChildDied { signal: None }), "unavailable", 503),
             (Error::ConsentChanged { current: 1 }, "consent-changed", 412),
-            (Error::Denied(Rule::Audience), "consent-denied", 403),
+            (Error::TextKept, "consent-text-kept", 409),
+            (Error::NoRecipientKey, "generator-key-missing", 409),
+            (Error::TooManyReports { max: 1 }, "too-many-reports", 409),
+            (Error::RequestSettled, "request-settled", 409),
+            (Error::TooMany { seconds: 1 }, "too-many-requests", 429),
             (Error::IdempotencyMismatch, "idempotency-key-reused", 422),
             (Error::IdempotencyInFlight, "idempotency-in-flight", 409),
             (Error::Busy, "busy", 429),

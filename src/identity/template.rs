@@ -177,6 +177,9 @@ fn check_face(face: &FaceTemplate, model: &EmbeddingModel) -> Result<(), Templat
     if !face.keypoints.iter().flatten().all(|x| (-1.0..=2.0).contains(x)) {
         return Err(TemplateError::Value("keypoints"));
     }
+    if face.frame.is_some_and(|f| f.iter().any(|side| !(1..=65_535).contains(side))) {
+        return Err(TemplateError::Value("frame size"));
+    }
     if face.quality > 100 {
         return Err(TemplateError::Value("quality"));
     }
@@ -212,7 +215,14 @@ mod tests {
 
     fn face(bin: PoseBin, vector: Vec<f32>) -> FaceTemplate {
         let pose = Pose { yaw: 1.0, pitch: -2.0, roll: 0.5 };
-        FaceTemplate { bin, pose, vector, keypoints: [[0.4, 0.5]; 5], quality: 80 }
+        FaceTemplate {
+            bin,
+            pose,
+            vector,
+            keypoints: [[0.4, 0.5]; 5],
+            frame: Some([640, 480]),
+            quality: 80,
+        }
     }
 
     fn sample() -> Template {

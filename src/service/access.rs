@@ -10,7 +10,7 @@ use crate::domain::access::Role;
 use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
 use crate::run_tx;
-use crate::store::{self, Tx, api_keys};
+use crate::store::{self, Tx, api_keys, token_status};
 use crate::tlog::Kind;
 
 /// Who is calling.
@@ -136,6 +136,7 @@ impl Inner {
             if !api_keys::revoke(tx, id, now).await? {
                 return Err(Error::NotFound("active API key"));
             }
+            token_status::revoke_generator(tx, id, now).await?;
             ledger.add(Note::new(Kind::ApiKeyRevoked).public("key", id.as_str()))?;
             ledger.write(tx).await
         })

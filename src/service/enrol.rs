@@ -2,12 +2,14 @@
 
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
-use crate::domain::ids::{CameoId, SubjectId, VerificationId};
+use crate::domain::ids::{ApiKeyId, CameoId, SubjectId, VerificationId};
 use crate::domain::template::Template;
-use crate::env::Millis;
+use crate::env::{Millis, random};
 use crate::identity::template::{decode, encode};
+use crate::run_tx;
 use crate::store::Tx;
 use crate::store::cameos::{self, Enrolment, SealedTemplate};
+use crate::store::verifications::{self, NewVerification};
 
 impl Inner {
     /// Seals the template and makes it the current one. Earlier ones are deleted: they have no
@@ -36,6 +38,39 @@ impl Inner {
         let version = cameos::enrol(tx, &cameo, &enrolment).await?;
         cameos::delete_older(tx, &cameo, version).await?;
         Ok(cameo)
+    }
+}
+
+impl Inner {
+    /// Enrols a template that was not measured here, past challenge and verdict: for benchmarks and
+    /// tests of what comes after. No route leads here.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::Internal`] for a template that is none.
+    #[doc(hidden)]
+    pub async fn enrol_given(
+        &self,
+        app: &ApiKeyId,
+        subject: &SubjectId,
+        template: &Template,
+    ) -> Result<CameoId> {
+        let now = self.clock().now();
+        let new = NewVerification {
+            id: VerificationId::new(self.clock(), self.entropy()),
+            subject: subject.clone(),
+            app_key: app.clone(),
+            locale: "en".into(),
+            consent_text_version: "given".into(),
+            challenge: self.challenge(now)?,
+            client_token_hash: random(self.entropy()),
+            client_token_expires: now,
+            created: now,
+        };
+        run_tx!(self.db(), "enrol.given", |tx| {
+            verifications::insert(tx, &new).await?;
+            let person = self.person(tx, subject).await?;
+            self.enrol(tx, &person, subject, &new.id, template, now).await
+        })
     }
 }
 

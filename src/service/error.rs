@@ -2,7 +2,7 @@
 
 use crate::crypto;
 use crate::domain::access::Role;
-use crate::domain::consent::Rule;
+use crate::domain::consent::Unfit;
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::media;
@@ -67,9 +67,27 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
-    /// Consent does not allow the use.
-    #[error("{}", .0.meaning())]
-    Denied(Rule),
+    /// There is another consent text of this version and language.
+    #[error("a text of this version and language is kept, and texts never change")]
+    TextKept,
+    /// The generator has registered no key that a payload could be sealed to.
+    #[error("this generator has no key to seal to: register one with POST /v1/generator/keys")]
+    NoRecipientKey,
+    /// The generator has reported as much about this use as is kept.
+    #[error("this use has {max} reports already: no more are taken")]
+    TooManyReports {
+        /// The limit.
+        max: u32,
+    },
+    /// The request was decided before, or lapsed.
+    #[error("the request is not pending any more")]
+    RequestSettled,
+    /// Too many requests to use somebody's cameo.
+    #[error("too many requests: ask again later")]
+    TooMany {
+        /// In how many seconds there is room again.
+        seconds: u64,
+    },
     /// The Idempotency-Key was used for another request.
     #[error("this Idempotency-Key was used for another request: use a new one")]
     IdempotencyMismatch,
@@ -99,6 +117,12 @@ impl From<store::Error> for Error {
             store::Error::Busy(_) => Self::Busy,
             e => Self::Store(e),
         }
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(e: Unfit) -> Self {
+        Self::Invalid { field: e.field, reason: e.reason }
     }
 }
 

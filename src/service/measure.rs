@@ -115,6 +115,7 @@ struct Samples<T> {
 struct Portrait {
     pose: Pose,
     keypoints: [[f32; 2]; 5],
+    frame: [u32; 2],
     aligned: Crop,
 }
 
@@ -270,7 +271,7 @@ impl<'m> Measurer<'m> {
             Ok(aligned) => aligned.map(|aligned| {
                 let (w, h) = (frame.width() as f32, frame.height() as f32);
                 let keypoints = face.mesh.keypoints().map(|[x, y]| [x / w, y / h]);
-                Portrait { pose, keypoints, aligned }
+                Portrait { pose, keypoints, frame: [frame.width(), frame.height()], aligned }
             }),
             Err(e) => {
                 failure = Some(e);
@@ -301,6 +302,7 @@ impl<'m> Measurer<'m> {
                     pose: portrait.pose,
                     vector: model.embed(&portrait.aligned)?,
                     keypoints: portrait.keypoints.map(|p| p.map(|v| v.clamp(0.0, 1.0))),
+                    frame: Some(portrait.frame),
                     quality: selected.quality,
                 });
             }

@@ -171,7 +171,7 @@ impl Inner {
         opened
     }
 
-    fn challenge(&self, now: Millis) -> Result<Challenge> {
+    pub(super) fn challenge(&self, now: Millis) -> Result<Challenge> {
         let rules = &self.settings().challenge;
         let drawn = match &self.settings().script {
             Some(s) => {

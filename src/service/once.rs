@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{Error, Inner, Result};
+use crate::crypto;
 use crate::crypto::seal::{self, Aad};
 use crate::env::random;
-use crate::run_tx;
 use crate::store::{Tx, idempotency};
+use crate::{run_batched, run_tx};
 
 /// An answer as it goes over the wire.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub const MAX_KEY: usize = 255;
 pub const KEPT: Duration = Duration::from_hours(1);
 /// After this time a call that never ended may be carried out by another.
 const LEASE: Duration = Duration::from_mins(1);
+/// What the key of kept answers is derived for.
+const ANSWERS: &str = "kept-answers";
 /// The media types that answers have.
 const TYPES: [&str; 3] = ["application/json", "application/cwt", "application/problem+json"];
 
@@ -73,7 +76,7 @@ impl Inner {
             owner: hex::encode(random::<16>(self.entropy())),
         };
         let now = self.clock().now();
-        let begun = run_tx!(self.db(), "idempotency.begin", |tx| {
+        let begun = run_batched!(self.batch(), "idempotency.begin", |tx| {
             idempotency::begin(tx, &call.row(), now, now.plus(LEASE)).await
         })?;
         match begun {
@@ -81,7 +84,7 @@ impl Inner {
             idempotency::Begun::InFlight => Err(Error::IdempotencyInFlight),
             idempotency::Begun::Mismatch => Err(Error::IdempotencyMismatch),
             idempotency::Begun::Done(kept) => {
-                let body = seal::open(&self.answer_key(), &call.aad(), &kept.body)?;
+                let body = self.open_answer(&call, &kept.body)?;
                 let content_type =
                     TYPES.into_iter().find(|t| *t == kept.content_type).ok_or_else(|| {
                         Error::Internal("an answer of an unknown type is kept".into())
@@ -123,8 +126,20 @@ impl Inner {
         }
     }
 
+    /// Opens a kept answer, also one of before the master key was changed.
+    fn open_answer(&self, call: &Call, kept: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+        let mut opened = Err(crypto::Error::NotAuthentic);
+        for key in self.parts.master.all() {
+            opened = seal::open(&key.derive(ANSWERS), &call.aad(), kept);
+            if opened.is_ok() {
+                break;
+            }
+        }
+        Ok(opened?)
+    }
+
     fn answer_key(&self) -> zeroize::Zeroizing<[u8; 32]> {
-        self.parts.master.current().derive("kept-answers")
+        self.parts.master.current().derive(ANSWERS)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::publish::LogSettings;
 use crate::domain::challenge::{ChallengeRules, Motion};
 use crate::liveness::Policy;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub keep_capture: Duration,
     /// How long the sealed evidence is kept after the verdict; zero: it is not kept.
     pub keep_evidence: Duration,
+    /// How long a reviewer has to decide; then the person may try again.
+    pub review_within: Duration,
     /// How captures are judged.
     pub policy: Policy,
     /// Captures judged at once.
@@ -50,6 +53,31 @@ pub struct Settings {
     pub orphan_age: Duration,
     /// How long a token is good.
     pub token_ttl: Duration,
+    /// How long a generator has to acknowledge a take-down, before it goes to the operator.
+    pub takedown_deadline: Duration,
+    /// How long an identity is kept after consent was withdrawn.
+    pub keep_withdrawn: Duration,
+    /// How long an identity is kept for which no consent was ever given.
+    pub keep_unused: Duration,
+    /// How long an identity is kept whose person has not been there.
+    pub keep_inactive: Duration,
+    /// How long an answer of the app about who follows whom is kept.
+    pub graph_kept: Duration,
+    /// Who answers for the processing.
+    pub controller: Controller,
+    /// How the log is published and watched.
+    pub log: LogSettings,
+}
+
+/// Who answers for the processing (ISO/IEC TS 27560: PII controller).
+#[derive(Clone, Debug, Default)]
+pub struct Controller {
+    /// The name.
+    pub name: String,
+    /// How a person reaches them.
+    pub contact: Option<String>,
+    /// Where the privacy notice stands.
+    pub notice_url: Option<String>,
 }
 
 /// A challenge that is given, not drawn.

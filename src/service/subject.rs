@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{Error, Inner, Result};
 use crate::crypto::master::{Owner, SubjectKey};
-use crate::domain::ids::SubjectId;
+use crate::domain::ids::{ApiKeyId, CameoId, SubjectId};
 use crate::env::random;
 use crate::store::{Tx, subjects};
 
@@ -25,6 +25,8 @@ pub(super) enum Sealed {
     Permissions,
     Requester,
     Salt,
+    Grant,
+    Wish,
 }
 
 impl Sealed {
@@ -35,6 +37,8 @@ impl Sealed {
             Self::Permissions => "permissions",
             Self::Requester => "requester",
             Self::Salt => "log-salt",
+            Self::Grant => "grant",
+            Self::Wish => "wish",
         }
     }
 }
@@ -64,7 +68,7 @@ impl Inner {
         subjects::get(tx, id).await?.map(|s| self.unwrap_person(&s)).transpose()
     }
 
-    fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
+    pub(super) fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
         let reference = stored.subject_ref;
         let key = SubjectKey::unwrap(
             &self.parts.master,
@@ -101,6 +105,20 @@ impl Inner {
 }
 
 impl Person {
+    /// Finds what is kept of another person in this one's matters, without naming them: a hash
+    /// under this person's key.
+    pub(super) fn tag(&self, other: &SubjectId) -> [u8; 32] {
+        *self.key.derive("other-person", other.as_str().as_bytes())
+    }
+
+    /// The name under which one generator knows a cameo of this person. It is derived from the
+    /// person's key: two generators can't match theirs, and nobody can when the key is destroyed.
+    pub(super) fn pairwise(&self, cameo: &CameoId, generator: &ApiKeyId) -> String {
+        let pair = format!("{cameo} {generator}");
+        let name = self.key.derive("pairwise-subject", pair.as_bytes());
+        format!("ps_{}", hex::encode(&name[..16]))
+    }
+
     /// Opens what [`Inner::seal`] made.
     pub(super) fn open<T: DeserializeOwned>(
         &self,
@@ -128,6 +146,6 @@ impl Person {
 /// The version of a person's key; the master key that wraps it is named in the wrapping itself.
 const KEY_VERSION: u32 = 1;
 
-fn owner(reference: &str) -> Owner<'_> {
+pub(super) fn owner(reference: &str) -> Owner<'_> {
     Owner { subject: reference, version: KEY_VERSION }
 }

@@ -57,6 +57,8 @@ struct Timings {
 const POLL: Duration = Duration::from_secs(1);
 /// How often the sweep runs.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How often the retention sweep runs.
+const RETENTION: Duration = Duration::from_hours(1);
 /// How many rows one sweep touches.
 const BATCH: u32 = 100;
 /// The code of a capture that was given up.
@@ -72,6 +74,8 @@ impl Services {
             tracker.spawn(self.clone().worker(stop.clone(), abort.clone()));
         }
         tracker.spawn(self.clone().sweeper(stop.clone()));
+        tracker.spawn(self.clone().messenger(stop.clone()));
+        tracker.spawn(self.clone().keeper(stop.clone()));
         tracker.close();
         stop.cancelled().await;
         if tokio::time::timeout(grace, tracker.wait()).await.is_err() {
@@ -113,6 +117,19 @@ impl Services {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(SWEEP) => {}
+            }
+        }
+    }
+
+    /// Destroys what is kept by schedule. Apart from the sweep: it looks at more, and less often.
+    async fn keeper(self, stop: CancellationToken) {
+        loop {
+            if let Err(e) = self.sweep_retention().await {
+                tracing::warn!(error = %e, "the retention sweep broke off; it runs again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(RETENTION) => {}
             }
         }
     }
@@ -419,11 +436,14 @@ impl Inner {
         }
     }
 
-    /// What time brings about: challenges expire, kept captures and answers are deleted, keys that
+    /// What time brings about: challenges and undecided reviews expire, kept captures and answers are deleted, keys that
     /// another process made are read.
     pub async fn sweep(&self) -> Result<()> {
         self.expire_overdue().await?;
+        self.lapse_reviews().await?;
         self.reload_keys().await?;
+        self.escalate_overdue().await?;
+        self.scrub_again().await;
         let now = self.clock().now();
         let before = now.minus(self.settings().keep_capture);
         let old = verifications::kept_captures(&mut self.db().read().await?, before, BATCH).await?;

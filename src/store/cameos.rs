@@ -12,9 +12,9 @@ sql! {
     const INSERT: &str = "INSERT INTO cameos (id, subject, state, template_version, created_ms)
         VALUES ($1, $2, 'active', 0, $3)
         ON CONFLICT (subject) WHERE state = 'active' DO NOTHING";
-    const GET: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms
+    const GET: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms, frozen_ms
         FROM cameos WHERE id = $1";
-    const ACTIVE: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms
+    const ACTIVE: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms, frozen_ms
         FROM cameos WHERE subject = $1 AND state = 'active'";
     const NEXT_VERSION: &str = "UPDATE cameos SET template_version = template_version + 1
         WHERE id = $1 AND state = 'active' RETURNING template_version";
@@ -25,9 +25,8 @@ sql! {
             t.model_sha256, t.created_ms
         FROM templates t JOIN cameos c ON c.id = t.cameo_id AND c.template_version = t.version
         WHERE c.id = $1 AND c.state = 'active'";
-    const DELETE: &str = "UPDATE cameos SET state = 'deleted', deleted_ms = $2
+    const SET_FROZEN: &str = "UPDATE cameos SET frozen_ms = $2
         WHERE id = $1 AND state = 'active'";
-    const DELETE_TEMPLATES: &str = "DELETE FROM templates WHERE cameo_id = $1";
     const DELETE_OLD: &str = "DELETE FROM templates WHERE cameo_id = $1 AND version < $2";
 }
 
@@ -72,6 +71,8 @@ pub struct Cameo {
     pub created: Millis,
     /// When it was deleted.
     pub deleted: Option<Millis>,
+    /// Since when it is frozen, where it is: nobody gets a token.
+    pub frozen: Option<Millis>,
 }
 
 /// One enrolment's template.
@@ -122,6 +123,7 @@ struct Row {
     template_version: i64,
     created_ms: i64,
     deleted_ms: Option<i64>,
+    frozen_ms: Option<i64>,
 }
 
 impl Row {
@@ -133,6 +135,7 @@ impl Row {
             template_version: rows::count("cameos.template_version", self.template_version)?,
             created: Millis(self.created_ms),
             deleted: self.deleted_ms.map(Millis),
+            frozen: self.frozen_ms.map(Millis),
         })
     }
 }
@@ -229,14 +232,12 @@ pub async fn delete_older(tx: &mut Tx, id: &CameoId, version: u32) -> Result<u64
         .map(|r| r.rows_affected()))
 }
 
-/// Deletes a cameo's templates and marks it; `false` where it wasn't active.
-pub async fn delete(tx: &mut Tx, id: &CameoId, now: Millis) -> Result<bool> {
-    let was_active = on!(tx, |c| sqlx::query(DELETE)
+/// Freezes a cameo, or thaws it; `false` where it isn't active.
+pub async fn set_frozen(tx: &mut Tx, id: &CameoId, since: Option<Millis>) -> Result<bool> {
+    on!(tx, |c| sqlx::query(SET_FROZEN)
         .bind(id.as_str())
-        .bind(now.0)
+        .bind(since.map(|t| t.0))
         .execute(c)
         .await
-        .map(|r| r.rows_affected() == 1))?;
-    on!(tx, |c| sqlx::query(DELETE_TEMPLATES).bind(id.as_str()).execute(c).await.map(|_| ()))?;
-    Ok(was_active)
+        .map(|r| r.rows_affected() == 1))
 }

@@ -172,6 +172,28 @@ impl Db {
         }
     }
 
+    /// Moves everything from SQLite's write-ahead log into the file, and empties it.
+    pub(super) async fn empty_wal(&self) -> Result<()> {
+        let Self::Sqlite(pools) = self else { return Ok(()) };
+        let mut c = pools.write.acquire().await?;
+        let busy: i64 =
+            sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *c).await?;
+        if busy == 0 { Ok(()) } else { Err(super::erasure::in_the_way()) }
+    }
+
+    /// Rewrites PostgreSQL's tables without their dead rows. Nobody can use them meanwhile.
+    pub(super) async fn rewrite(&self, tables: &'static [&'static str]) -> Result<()> {
+        use sqlx::Executor;
+        let Self::Postgres(pools) = self else { return Ok(()) };
+        let mut c = pools.write.acquire().await?;
+        for table in tables {
+            // A name of ours, and no parameter: VACUUM takes none.
+            let sql = sqlx::AssertSqlSafe(format!("VACUUM (FULL) {table}"));
+            c.execute(sql).await?;
+        }
+        Ok(())
+    }
+
     /// Prepares a statement without running it: for the test that shows both engines every one.
     #[doc(hidden)]
     pub async fn prepare(&self, sql: &'static str) -> Result<()> {

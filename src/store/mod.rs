@@ -33,18 +33,33 @@ mod tx;
 
 pub mod api_keys;
 pub mod attempts;
+pub mod batch;
 pub mod cameos;
 pub mod captures_seen;
 pub mod consents;
+pub mod deletions;
+pub mod disclosures;
+pub mod erasure;
 pub mod failures;
+pub mod generator_keys;
+pub mod grants;
+pub mod graph;
 pub mod idempotency;
 pub mod log;
 pub mod meta;
+pub mod outcomes;
 pub mod page_sessions;
+pub mod published;
+pub mod reconcile;
+pub mod requests;
 pub mod signing_keys;
 pub mod subjects;
+pub mod takedowns;
+pub mod texts;
+pub mod token_status;
 pub mod uses;
 pub mod verifications;
+pub mod webhooks;
 
 pub use dialect::{Db, Engine, Options, Pools};
 pub use error::{Cause, Error, Result};
@@ -59,16 +74,30 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("cameos", cameos::STATEMENTS),
         ("captures_seen", captures_seen::STATEMENTS),
         ("consents", consents::STATEMENTS),
+        ("deletions", deletions::STATEMENTS),
+        ("erasure", erasure::STATEMENTS),
+        ("disclosures", disclosures::STATEMENTS),
         ("failures", failures::STATEMENTS),
+        ("generator_keys", generator_keys::STATEMENTS),
+        ("grants", grants::STATEMENTS),
+        ("graph", graph::STATEMENTS),
         ("idempotency", idempotency::STATEMENTS),
         ("jobs", jobs::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
+        ("outcomes", outcomes::STATEMENTS),
+        ("requests", requests::STATEMENTS),
+        ("published", published::STATEMENTS),
+        ("reconcile", reconcile::STATEMENTS),
         ("page_sessions", page_sessions::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
+        ("texts", texts::STATEMENTS),
+        ("takedowns", takedowns::STATEMENTS),
+        ("token_status", token_status::STATEMENTS),
         ("uses", uses::STATEMENTS),
         ("verifications", verifications::STATEMENTS),
+        ("webhooks", webhooks::STATEMENTS),
     ]
     .into_iter()
     .flat_map(|(file, all)| all.iter().map(move |(name, sql)| (file, *name, *sql)))

@@ -16,10 +16,10 @@ sql! {
         FROM subjects WHERE subject = $1";
     const GET_BY_REF: &str = "SELECT subject, subject_ref, wrapped_key, key_version, created_ms
         FROM subjects WHERE subject_ref = $1";
-    const NOT_ON_VERSION: &str = "SELECT subject, subject_ref, wrapped_key, key_version, created_ms
-        FROM subjects WHERE key_version <> $1 ORDER BY subject LIMIT $2";
-    const REWRAP: &str = "UPDATE subjects SET wrapped_key = $3, key_version = $4
-        WHERE subject = $1 AND key_version = $2";
+    const AFTER: &str = "SELECT subject, subject_ref, wrapped_key, key_version, created_ms
+        FROM subjects WHERE subject > $1 ORDER BY subject LIMIT $2";
+    const REWRAP: &str = "UPDATE subjects SET wrapped_key = $3
+        WHERE subject = $1 AND wrapped_key = $2";
     const DELETE: &str = "DELETE FROM subjects WHERE subject = $1";
 }
 
@@ -32,7 +32,7 @@ pub struct Subject {
     pub subject_ref: [u8; 16],
     /// Their key, wrapped by the master key.
     pub wrapped_key: Vec<u8>,
-    /// Which master key wrapped it.
+    /// The version of their key; which master key wrapped it, the wrapping itself says.
     pub key_version: u32,
     /// When they first came.
     pub created: Millis,
@@ -100,10 +100,10 @@ pub async fn get_or_insert(tx: &mut Tx, fresh: &Subject) -> Result<Subject> {
     get(tx, &fresh.subject).await?.ok_or_else(|| Error::conflict("subjects"))
 }
 
-/// People whose key is not wrapped by master key `version`, at most `limit`.
-pub async fn not_on_version(tx: &mut Tx, version: u32, limit: u32) -> Result<Vec<Subject>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(NOT_ON_VERSION)
-        .bind(i64::from(version))
+/// People in the order of their names, after one of them, at most `limit`.
+pub async fn after(tx: &mut Tx, subject: &str, limit: u32) -> Result<Vec<Subject>> {
+    on!(tx, |c| sqlx::query_as::<_, Row>(AFTER)
+        .bind(subject)
         .bind(i64::from(limit))
         .fetch_all(c)
         .await)?
@@ -112,19 +112,12 @@ pub async fn not_on_version(tx: &mut Tx, version: u32, limit: u32) -> Result<Vec
     .collect()
 }
 
-/// Replaces the wrapped key; `false` where it is no longer of master key `old_version`.
-pub async fn rewrap(
-    tx: &mut Tx,
-    subject: &SubjectId,
-    old_version: u32,
-    wrapped_key: &[u8],
-    version: u32,
-) -> Result<bool> {
+/// Replaces the wrapped key; `false` where it is no longer `old`.
+pub async fn rewrap(tx: &mut Tx, subject: &SubjectId, old: &[u8], new: &[u8]) -> Result<bool> {
     on!(tx, |c| sqlx::query(REWRAP)
         .bind(subject.as_str())
-        .bind(i64::from(old_version))
-        .bind(wrapped_key)
-        .bind(i64::from(version))
+        .bind(old)
+        .bind(new)
         .execute(c)
         .await
         .map(|r| r.rows_affected() == 1))

@@ -2,23 +2,31 @@
 
 use sqlx::FromRow;
 
+use super::token_status::Place;
 use super::tx::{Tx, on, sql};
 use super::{Error, Result, rows};
-use crate::domain::consent::{Purpose, Rule};
-use crate::domain::ids::{ApiKeyId, CameoId, UseId};
+use crate::domain::consent::{GrantRef, Purpose, Rule};
+use crate::domain::ids::{ApiKeyId, CameoId, SceneId, UseId};
 use crate::env::Millis;
 
 sql! {
     const INSERT: &str = "INSERT INTO uses
         (id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule, consent_version,
-         issued_ms, expires_ms, kid, log_index)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+         issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id, status_list,
+         status_index)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
     const GET: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule,
-            consent_version, issued_ms, expires_ms, kid, log_index
+            consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
+            status_list, status_index, token_status
         FROM uses WHERE id = $1";
     const BY_CAMEO: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome,
-            rule, consent_version, issued_ms, expires_ms, kid, log_index
+            rule, consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
+            status_list, status_index, token_status
         FROM uses WHERE cameo_id = $1 AND log_index < $2 ORDER BY log_index DESC LIMIT $3";
+    const BY_SCENE: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome,
+            rule, consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
+            status_list, status_index, token_status
+        FROM uses WHERE scene_id = $1 ORDER BY log_index LIMIT 64";
 }
 
 /// How a request came out.
@@ -56,6 +64,16 @@ pub struct Use {
     pub issued: Millis,
     /// The log's entry about it.
     pub log_index: u64,
+    /// What allowed it; `None` where it was denied.
+    pub grant: Option<GrantRef>,
+    /// The use that made the video which this one's derives from.
+    pub parent: Option<UseId>,
+    /// What it was resolved together with.
+    pub scene: Option<SceneId>,
+    /// Where the token's status stands; `None` where none was issued.
+    pub place: Option<Place>,
+    /// The token's status: 0 valid, 1 revoked, 2 suspended. A new one is valid.
+    pub token_status: u8,
 }
 
 impl std::fmt::Debug for Use {
@@ -78,6 +96,12 @@ struct Row {
     expires_ms: Option<i64>,
     kid: Option<String>,
     log_index: i64,
+    grant_id: Option<String>,
+    parent_id: Option<String>,
+    scene_id: Option<String>,
+    status_list: Option<i64>,
+    status_index: Option<i64>,
+    token_status: i64,
 }
 
 impl Row {
@@ -92,7 +116,8 @@ impl Row {
             }
             ("denied", Some(rule), None, None) => UseOutcome::Denied(
                 Rule::ALL
-                    .into_iter()
+                    .iter()
+                    .copied()
                     .find(|r| r.name() == rule)
                     .ok_or(Error::Corrupt { what: "uses.rule" })?,
             ),
@@ -111,6 +136,17 @@ impl Row {
                 .transpose()?,
             issued: Millis(self.issued_ms),
             log_index: rows::count("uses.log_index", self.log_index)?,
+            grant: rows::parse_opt("uses.grant_id", self.grant_id.as_deref())?,
+            parent: rows::parse_opt("uses.parent_id", self.parent_id.as_deref())?,
+            scene: rows::parse_opt("uses.scene_id", self.scene_id.as_deref())?,
+            place: match self.status_list.zip(self.status_index) {
+                None => None,
+                Some((list, index)) => Some(Place {
+                    list: rows::count("uses.status_list", list)?,
+                    index: rows::count("uses.status_index", index)?,
+                }),
+            },
+            token_status: rows::count("uses.token_status", self.token_status)?,
         })
     }
 }
@@ -138,6 +174,11 @@ pub async fn insert(tx: &mut Tx, u: &Use) -> Result<()> {
         .bind(expires)
         .bind(kid)
         .bind(log_index)
+        .bind(u.grant.as_ref().map(GrantRef::name))
+        .bind(u.parent.as_ref().map(UseId::as_str))
+        .bind(u.scene.as_ref().map(SceneId::as_str))
+        .bind(u.place.map(|p| i64::from(p.list)))
+        .bind(u.place.map(|p| i64::from(p.index)))
         .execute(c)
         .await
         .map(|_| ()))
@@ -168,4 +209,12 @@ pub async fn by_cameo(
     .into_iter()
     .map(Row::parse)
     .collect()
+}
+
+/// The uses that were resolved together.
+pub async fn by_scene(tx: &mut Tx, scene: &SceneId) -> Result<Vec<Use>> {
+    on!(tx, |c| sqlx::query_as::<_, Row>(BY_SCENE).bind(scene.as_str()).fetch_all(c).await)?
+        .into_iter()
+        .map(Row::parse)
+        .collect()
 }

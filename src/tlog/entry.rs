@@ -94,6 +94,34 @@ kinds! {
     Admin = 11 "admin",
     /// Data was destroyed: by schedule, on withdrawal or on request.
     Retention = 12 "retention",
+    /// A person gave a grant to another.
+    GrantGiven = 20 "grant_given",
+    /// A person took a grant back.
+    GrantRevoked = 21 "grant_revoked",
+    /// A text that people are shown was kept.
+    ConsentText = 22 "consent_text",
+    /// Everything that is kept of a person was handed out.
+    DataExported = 23 "data_exported",
+    /// A person froze their cameo.
+    CameoFrozen = 30 "cameo_frozen",
+    /// A person ended the freeze.
+    CameoThawed = 31 "cameo_thawed",
+    /// A cameo was deleted and its person's key destroyed.
+    CameoDeleted = 32 "cameo_deleted",
+    /// A generator reported what became of a use.
+    UseOutcome = 33 "use_outcome",
+    /// A person objected to a use.
+    TakedownRequested = 34 "takedown_requested",
+    /// A generator answered an objection.
+    TakedownAnswered = 35 "takedown_answered",
+    /// A generator did not answer in time.
+    TakedownEscalated = 36 "takedown_escalated",
+    /// A generator's key or webhook changed.
+    GeneratorKey = 37 "generator_key",
+    /// An auditor read more than what everyone may: a search for a person, an export, a report.
+    AuditRead = 40 "audit_read",
+    /// A person's entries were opened to an auditor: asked for, approved, or read.
+    Disclosure = 41 "disclosure",
 }
 
 impl Kind {

@@ -1,9 +1,8 @@
-//! What a conditioning token says, and the bounds of it.
+//! What a conditioning token says in the open, and the bounds of it.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
+use super::status::StatusRef;
 use super::{Error, MAX_LIFETIME};
-use crate::domain::template::{EmbeddingModel, Metric, PoseBin, Template, norm};
+use crate::crypto::cbor::{self, Value};
 use crate::env::{self, Entropy};
 
 /// `cti`: 128 random bits that name one token.
@@ -29,7 +28,7 @@ impl std::fmt::Display for TokenId {
 pub struct Claims {
     /// `iss`: the service's public URL.
     pub issuer: String,
-    /// `sub`: the cameo.
+    /// `sub`: the person's cameo, under a name that this one generator alone knows it by.
     pub subject: String,
     /// `aud`: the one generator that may use the token.
     pub audience: String,
@@ -41,8 +40,12 @@ pub struct Claims {
     pub expires_at: i64,
     /// `cti`.
     pub token_id: TokenId,
+    /// Where the token's status stands.
+    pub status: StatusRef,
     /// The version of the consent that allowed the use.
     pub consent_version: u64,
+    /// What of that consent allowed it.
+    pub grant: String,
     /// The record of this use: what outcomes are reported against.
     pub use_id: String,
     /// What the use is for.
@@ -51,73 +54,10 @@ pub struct Claims {
     pub requester: String,
     /// What the generator has to heed, in words: at most 32 of at most 500 bytes.
     pub restrictions: Vec<String>,
-    /// The identity, in whichever form it travels.
-    pub payload: Payload,
-}
-
-/// The forms in which the identity can travel. A later version adds one sealed to the recipient.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Payload {
-    /// Readable by whoever holds the token (kind 1).
-    Identity(Identity),
-}
-
-/// A person's identity for a generator.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Identity {
-    /// The model of all face vectors.
-    pub model: Model,
-    /// One embedding for each pose, at most one of a pose, at least one.
-    pub faces: Vec<FaceEmbedding>,
-    /// The voice, where the consent includes it.
-    pub voice: Option<VoiceEmbedding>,
-}
-
-/// The model that a vector comes from. Vectors of different models can't be compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
-    /// Its name in the model manifest.
-    pub name: String,
-    /// SHA-256 of its file.
-    pub sha256: [u8; 32],
-    /// The length of its vectors, 1 to 4096.
-    pub dim: u32,
-    /// How its vectors are compared.
-    pub metric: Metric,
-}
-
-/// One face embedding. Wiped when dropped; its `Debug` shows no biometric value.
-#[derive(Clone, PartialEq, Zeroize, ZeroizeOnDrop)]
-pub struct FaceEmbedding {
-    /// Which way the head pointed.
-    #[zeroize(skip)]
-    pub pose: PoseBin,
-    /// The raw vector, not normalised.
-    pub vector: Vec<f32>,
-    /// Its Euclidean length.
-    pub norm: f32,
-    /// Quality, 0 to 100 (ISO/IEC 29794-5: larger is better).
-    pub quality: u8,
-    /// Left eye, right eye, nose, left and right corner of the mouth (the person's own left and
-    /// right), as fractions of the frame's width and height.
-    pub keypoints: [[f32; 2]; 5],
-    /// Width and height of that frame in pixels, where known: gives the keypoints their aspect.
-    pub frame: Option<[u32; 2]>,
-}
-
-/// One voice embedding. Wiped when dropped; its `Debug` shows no biometric value.
-#[derive(Clone, PartialEq, Zeroize, ZeroizeOnDrop)]
-pub struct VoiceEmbedding {
-    /// Its model.
-    #[zeroize(skip)]
-    pub model: Model,
-    /// The raw vector, not normalised.
-    pub vector: Vec<f32>,
-    /// Its Euclidean length.
-    pub norm: f32,
-    /// How much speech it was made from, in milliseconds.
-    pub speech_ms: u64,
+    /// SHA-256 of the generator's own request (a prompt, say), where it bound the token to one.
+    pub request_digest: Option<[u8; 32]>,
+    /// The use whose video this one is derived from.
+    pub parent: Option<String>,
 }
 
 impl Claims {
@@ -130,11 +70,16 @@ impl Claims {
             ("iss", &self.issuer),
             ("sub", &self.subject),
             ("aud", &self.audience),
+            ("status", &self.status.uri),
+            ("grant", &self.grant),
             ("use_id", &self.use_id),
             ("purpose", &self.purpose),
             ("requester", &self.requester),
         ] {
             check_text(claim, text, MAX_TEXT)?;
+        }
+        if let Some(parent) = &self.parent {
+            check_text("parent", parent, MAX_TEXT)?;
         }
         if self.not_before < self.issued_at {
             return Err(invalid("nbf", "it is before iat"));
@@ -146,122 +91,41 @@ impl Claims {
         if lifetime > MAX_LIFETIME.as_secs() {
             return Err(invalid("exp", "it is more than a day after iat"));
         }
-        if self.restrictions.len() > MAX_RESTRICTIONS {
-            return Err(invalid("restrictions", "there are more than 32"));
-        }
-        for text in &self.restrictions {
-            check_text("restrictions", text, MAX_RESTRICTION)?;
-        }
-        match &self.payload {
-            Payload::Identity(identity) => identity.validate(),
-        }
+        check_restrictions(&self.restrictions)
+    }
+
+    /// What a payload is sealed for: the external associated data of its `COSE_Encrypt0`. A payload
+    /// that is lifted into another token does not open there.
+    pub fn binding(&self) -> Vec<u8> {
+        let text = |t: &str| Value::Text(t.to_owned());
+        cbor::encode(&Value::Array(vec![
+            text("cameo-payload-v2"),
+            text(&self.issuer),
+            text(&self.subject),
+            text(&self.audience),
+            text(&self.grant),
+            text(&self.use_id),
+            Value::Bytes(self.token_id.0.to_vec()),
+        ]))
     }
 }
 
-impl Identity {
-    /// The identity in `template`; its voice only where `with_voice`.
-    ///
-    /// # Errors
-    /// [`Error::InvalidClaim`] where a model's hash is not one.
-    pub fn of(template: &Template, with_voice: bool) -> Result<Self, Error> {
-        let faces = template
-            .faces
-            .iter()
-            .map(|face| FaceEmbedding {
-                pose: face.bin,
-                vector: face.vector.clone(),
-                norm: norm(&face.vector),
-                quality: face.quality,
-                keypoints: face.keypoints,
-                frame: None,
-            })
-            .collect();
-        let voice = match &template.voice {
-            Some(voice) if with_voice => Some(VoiceEmbedding {
-                model: Model::of(&voice.model)?,
-                vector: voice.vector.clone(),
-                norm: norm(&voice.vector),
-                speech_ms: u64::try_from(voice.speech_ms).unwrap_or(0),
-            }),
-            _ => None,
-        };
-        Ok(Self { model: Model::of(&template.model)?, faces, voice })
-    }
-
-    fn validate(&self) -> Result<(), Error> {
-        self.model.validate()?;
-        if self.faces.is_empty() {
-            return Err(invalid("embeddings", "there are none"));
-        }
-        for (i, face) in self.faces.iter().enumerate() {
-            if self.faces[..i].iter().any(|f| f.pose == face.pose) {
-                return Err(invalid("embeddings", "a pose is there twice"));
-            }
-            check_vector(&self.model, &face.vector, face.norm)?;
-            if face.quality > 100 {
-                return Err(invalid("quality", "it is above 100"));
-            }
-            // A face near the edge may have a point outside the frame, but not far outside.
-            if !face.keypoints.iter().flatten().all(|v| (-1.0..=2.0).contains(v)) {
-                return Err(invalid("keypoints", "one is not a fraction of the frame"));
-            }
-            if face.frame.is_some_and(|f| f.iter().any(|side| !(1..=65_535).contains(side))) {
-                return Err(invalid("frame", "a side is not 1 to 65535 pixels"));
-            }
-        }
-        if let Some(voice) = &self.voice {
-            voice.model.validate()?;
-            check_vector(&voice.model, &voice.vector, voice.norm)?;
-        }
-        Ok(())
-    }
-}
-
-impl Model {
-    /// The model of the manifest entry `model`.
-    ///
-    /// # Errors
-    /// [`Error::InvalidClaim`] where its hash is not 64 hex digits.
-    pub fn of(model: &EmbeddingModel) -> Result<Self, Error> {
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(&model.sha256, &mut sha256)
-            .map_err(|_| invalid("model", "its SHA-256 is not 64 hex digits"))?;
-        Ok(Self { name: model.id.clone(), sha256, dim: model.dim, metric: model.metric })
-    }
-
-    fn validate(&self) -> Result<(), Error> {
-        check_text("model", &self.name, MAX_TEXT)?;
-        if !(1..=MAX_DIM).contains(&self.dim) {
-            return Err(invalid("model", "its dimension is not 1 to 4096"));
-        }
-        Ok(())
-    }
-}
-
-impl std::fmt::Debug for FaceEmbedding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FaceEmbedding({}, {} values, redacted)", self.pose.name(), self.vector.len())
-    }
-}
-
-impl std::fmt::Debug for VoiceEmbedding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "VoiceEmbedding({} values, redacted)", self.vector.len())
-    }
-}
-
-const MAX_TEXT: usize = 256;
+pub(super) const MAX_TEXT: usize = 256;
 const MAX_RESTRICTIONS: usize = 32;
 const MAX_RESTRICTION: usize = 500;
-const MAX_DIM: u32 = 4096;
-/// How far the stated norm may be from the vector's own, relatively: covers any order of summing.
-const NORM_TOLERANCE: f32 = 1e-3;
 
 pub(super) fn invalid(claim: &'static str, why: &'static str) -> Error {
     Error::InvalidClaim { claim, why }
 }
 
-fn check_text(claim: &'static str, text: &str, max: usize) -> Result<(), Error> {
+pub(super) fn check_restrictions(restrictions: &[String]) -> Result<(), Error> {
+    if restrictions.len() > MAX_RESTRICTIONS {
+        return Err(invalid("restrictions", "there are more than 32"));
+    }
+    restrictions.iter().try_for_each(|text| check_text("restrictions", text, MAX_RESTRICTION))
+}
+
+pub(super) fn check_text(claim: &'static str, text: &str, max: usize) -> Result<(), Error> {
     if text.is_empty() {
         return Err(invalid(claim, "it is empty"));
     }
@@ -270,20 +134,6 @@ fn check_text(claim: &'static str, text: &str, max: usize) -> Result<(), Error> 
     }
     if text.chars().any(char::is_control) {
         return Err(invalid(claim, "it has control characters"));
-    }
-    Ok(())
-}
-
-fn check_vector(model: &Model, vector: &[f32], stated: f32) -> Result<(), Error> {
-    if vector.len() != model.dim as usize {
-        return Err(invalid("vector", "its length is not the model's dimension"));
-    }
-    if !vector.iter().all(|v| v.is_finite()) || !stated.is_finite() {
-        return Err(invalid("vector", "it holds a value that is not finite"));
-    }
-    let own = norm(vector);
-    if own == 0.0 || !own.is_finite() || (stated - own).abs() > NORM_TOLERANCE * own {
-        return Err(invalid("norm", "it is not the vector's Euclidean length, or that is zero"));
     }
     Ok(())
 }

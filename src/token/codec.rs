@@ -1,14 +1,11 @@
 //! The claims set as CBOR: see `docs/token.cddl`.
 //!
-//! Claim keys below -65536 are for private use (RFC 8392 §9.1). Vectors are little-endian float32
-//! typed arrays (RFC 8746, tag 85), the layout in which generators load them.
+//! Claim keys below -65536 are for private use (RFC 8392 §9.1).
 
-use super::claims::{
-    Claims, FaceEmbedding, Identity, Model, Payload, TokenId, VoiceEmbedding, invalid,
-};
+use super::claims::{Claims, TokenId, invalid};
+use super::status::StatusRef;
 use super::{Error, MAX_LEN, VERSION};
 use crate::crypto::cbor::{self, Fields, Value};
-use crate::domain::template::{Metric, PoseBin};
 
 // Registered claims (RFC 8392 §4).
 const ISS: i64 = 1;
@@ -18,6 +15,8 @@ const EXP: i64 = 4;
 const NBF: i64 = 5;
 const IAT: i64 = 6;
 const CTI: i64 = 7;
+// draft-ietf-oauth-status-list §6.3.
+const STATUS: i64 = 65_535;
 // Private claims.
 const VER: i64 = -65_537;
 const CONSENT_VERSION: i64 = -65_538;
@@ -26,14 +25,22 @@ const PURPOSE: i64 = -65_540;
 const REQUESTER: i64 = -65_541;
 const RESTRICTIONS: i64 = -65_542;
 const PAYLOAD: i64 = -65_543;
+const GRANT: i64 = -65_544;
+const REQUEST_DIGEST: i64 = -65_545;
+const PARENT: i64 = -65_546;
 
-const KIND_IDENTITY: u64 = 1;
-const FLOAT32_LE: u64 = 85;
+/// The payload is a `COSE_Encrypt0` to the audience's key. Kind 1 was a payload in clear; it is not
+/// issued any more, nor read.
+const KIND_SEALED: u64 = 2;
 
-pub(super) fn encode(claims: &Claims) -> Vec<u8> {
-    let Payload::Identity(identity) = &claims.payload;
+pub(super) fn encode(claims: &Claims, sealed: &[u8]) -> Vec<u8> {
     let restrictions = claims.restrictions.iter().map(|r| text(r)).collect();
-    cbor::encode(&map(vec![
+    let payload = vec![Value::from(KIND_SEALED), Value::Bytes(sealed.to_vec())];
+    let list = vec![
+        (text("idx"), Value::from(claims.status.index)),
+        (text("uri"), text(&claims.status.uri)),
+    ];
+    let mut fields = vec![
         (ISS, text(&claims.issuer)),
         (SUB, text(&claims.subject)),
         (AUD, text(&claims.audience)),
@@ -41,26 +48,36 @@ pub(super) fn encode(claims: &Claims) -> Vec<u8> {
         (NBF, Value::from(claims.not_before)),
         (IAT, Value::from(claims.issued_at)),
         (CTI, Value::Bytes(claims.token_id.0.to_vec())),
+        (STATUS, Value::Map(vec![(text("status_list"), Value::Map(list))])),
         (VER, Value::from(VERSION)),
         (CONSENT_VERSION, Value::from(claims.consent_version)),
         (USE_ID, text(&claims.use_id)),
         (PURPOSE, text(&claims.purpose)),
         (REQUESTER, text(&claims.requester)),
         (RESTRICTIONS, Value::Array(restrictions)),
-        (PAYLOAD, Value::Array(vec![Value::from(KIND_IDENTITY), encode_identity(identity)])),
-    ]))
+        (PAYLOAD, Value::Array(payload)),
+        (GRANT, text(&claims.grant)),
+    ];
+    if let Some(digest) = &claims.request_digest {
+        fields.push((REQUEST_DIGEST, Value::Bytes(digest.to_vec())));
+    }
+    if let Some(parent) = &claims.parent {
+        fields.push((PARENT, text(parent)));
+    }
+    cbor::encode(&map(fields))
 }
 
-/// Reads the claims set. Claims that it does not know are passed over (RFC 8392 §3); what a
+/// Reads the claims set and the sealed payload. Claims that it does not know are passed over (RFC 8392 §3); what a
 /// verifier must understand gets a new version or payload kind instead.
-pub(super) fn decode(bytes: &[u8]) -> Result<Claims, Error> {
+pub(super) fn decode(bytes: &[u8]) -> Result<(Claims, Vec<u8>), Error> {
     let value = cbor::decode(bytes, MAX_LEN)?;
     let mut f = Reader::of(value, "claims")?;
     let version = f.uint(VER, "ver")?;
     if version != VERSION {
         return Err(Error::UnknownVersion(version));
     }
-    Ok(Claims {
+    let sealed = decode_payload(f.array(PAYLOAD, "payload")?)?;
+    let claims = Claims {
         issuer: f.text(ISS, "iss")?,
         subject: f.text(SUB, "sub")?,
         audience: f.text(AUD, "aud")?,
@@ -77,124 +94,42 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Claims, Error> {
             .into_iter()
             .map(|v| v.into_text().map_err(|_| invalid("restrictions", "expected texts")))
             .collect::<Result<_, _>>()?,
-        payload: decode_payload(f.array(PAYLOAD, "payload")?)?,
-    })
+        status: decode_status(&f.take(STATUS, "status")?)?,
+        grant: f.text(GRANT, "grant")?,
+        request_digest: match f.0.take(REQUEST_DIGEST) {
+            None => None,
+            Some(v) => Some(cbor::byte_array(&v).ok_or(invalid("request_digest", "not 32 bytes"))?),
+        },
+        parent: match f.0.take(PARENT) {
+            None => None,
+            Some(v) => Some(v.into_text().map_err(|_| invalid("parent", "expected text"))?),
+        },
+    };
+    Ok((claims, sealed))
 }
 
-fn encode_identity(identity: &Identity) -> Value {
-    let faces = identity.faces.iter().map(encode_face).collect();
-    let mut fields = vec![(1, encode_model(&identity.model)), (2, Value::Array(faces))];
-    if let Some(voice) = &identity.voice {
-        fields.push((3, encode_voice(voice)));
-    }
-    map(fields)
-}
-
-fn decode_payload(parts: Vec<Value>) -> Result<Payload, Error> {
+fn decode_payload(parts: Vec<Value>) -> Result<Vec<u8>, Error> {
     let [kind, body] =
         <[Value; 2]>::try_from(parts).map_err(|_| invalid("payload", "expected kind and body"))?;
     match cbor::uint(&kind).ok_or(invalid("payload", "its kind is not a number"))? {
-        KIND_IDENTITY => decode_identity(body).map(Payload::Identity),
+        KIND_SEALED => body.into_bytes().map_err(|_| invalid("payload", "expected bytes")),
         other => Err(Error::UnknownPayload(other)),
     }
 }
 
-fn decode_identity(body: Value) -> Result<Identity, Error> {
-    let mut f = Reader::of(body, "payload")?;
-    let model = decode_model(f.take(1, "model")?)?;
-    let faces = f.array(2, "embeddings")?;
-    if faces.len() > PoseBin::ALL.len() {
-        return Err(invalid("embeddings", "there are more than poses"));
+fn decode_status(value: &Value) -> Result<StatusRef, Error> {
+    let list = member(value, "status_list").ok_or(invalid("status", "expected a status list"))?;
+    let index = member(list, "idx").and_then(cbor::uint).and_then(|n| u32::try_from(n).ok());
+    let uri = member(list, "uri").and_then(Value::as_text);
+    match (index, uri) {
+        (Some(index), Some(uri)) => Ok(StatusRef { index, uri: uri.to_owned() }),
+        _ => Err(invalid("status", "expected idx and uri")),
     }
-    let faces = faces.into_iter().map(decode_face).collect::<Result<_, _>>()?;
-    let voice = f.0.take(3).map(decode_voice).transpose()?;
-    Ok(Identity { model, faces, voice })
 }
 
-fn encode_model(model: &Model) -> Value {
-    map(vec![
-        (1, text(&model.name)),
-        (2, Value::Bytes(model.sha256.to_vec())),
-        (3, Value::from(model.dim)),
-        (4, text(model.metric.name())),
-    ])
-}
-
-fn decode_model(value: Value) -> Result<Model, Error> {
-    let mut f = Reader::of(value, "model")?;
-    let metric = f.text(4, "metric")?;
-    Ok(Model {
-        name: f.text(1, "model")?,
-        sha256: f.bytes(2, "model")?,
-        dim: f.small(3, "dim")?,
-        metric: [Metric::Euclidean, Metric::Cosine]
-            .into_iter()
-            .find(|m| m.name() == metric)
-            .ok_or(invalid("metric", "expected euclidean or cosine"))?,
-    })
-}
-
-fn encode_face(face: &FaceEmbedding) -> Value {
-    let mut fields = vec![
-        (1, text(face.pose.name())),
-        (2, floats(&face.vector)),
-        (3, Value::Float(face.norm.into())),
-        (4, Value::from(face.quality)),
-        (5, floats(face.keypoints.as_flattened())),
-    ];
-    if let Some([width, height]) = face.frame {
-        fields.push((6, Value::Array(vec![Value::from(width), Value::from(height)])));
-    }
-    map(fields)
-}
-
-fn decode_face(value: Value) -> Result<FaceEmbedding, Error> {
-    let mut f = Reader::of(value, "embeddings")?;
-    let pose = f.text(1, "pose")?;
-    let points = f.floats(5, "keypoints")?;
-    let mut keypoints = [[0.0; 2]; 5];
-    if points.len() != 10 {
-        return Err(invalid("keypoints", "expected five points"));
-    }
-    keypoints.as_flattened_mut().copy_from_slice(&points);
-    let frame = match f.0.take(6) {
-        None => None,
-        Some(v) => match v.as_array().map(Vec::as_slice) {
-            Some([w, h]) => Some([small(w, "frame")?, small(h, "frame")?]),
-            _ => return Err(invalid("frame", "expected width and height")),
-        },
-    };
-    Ok(FaceEmbedding {
-        pose: PoseBin::ALL
-            .into_iter()
-            .find(|p| p.name() == pose)
-            .ok_or(invalid("pose", "it is not a known pose"))?,
-        vector: f.floats(2, "vector")?,
-        norm: f.float(3, "norm")?,
-        quality: u8::try_from(f.uint(4, "quality")?)
-            .map_err(|_| invalid("quality", "it is above 100"))?,
-        keypoints,
-        frame,
-    })
-}
-
-fn encode_voice(voice: &VoiceEmbedding) -> Value {
-    map(vec![
-        (1, encode_model(&voice.model)),
-        (2, floats(&voice.vector)),
-        (3, Value::Float(voice.norm.into())),
-        (4, Value::from(voice.speech_ms)),
-    ])
-}
-
-fn decode_voice(value: Value) -> Result<VoiceEmbedding, Error> {
-    let mut f = Reader::of(value, "voice")?;
-    Ok(VoiceEmbedding {
-        model: decode_model(f.take(1, "model")?)?,
-        vector: f.floats(2, "vector")?,
-        norm: f.float(3, "norm")?,
-        speech_ms: f.uint(4, "speech_ms")?,
-    })
+/// The value of a text key of a map.
+fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    value.as_map()?.iter().find(|(k, _)| k.as_text() == Some(name)).map(|(_, v)| v)
 }
 
 /// Takes typed fields out of a map, naming the claim where one is missing or wrong.
@@ -217,10 +152,6 @@ impl Reader {
         cbor::uint(&self.take(key, claim)?).ok_or(invalid(claim, "expected an unsigned number"))
     }
 
-    fn small(&mut self, key: i64, claim: &'static str) -> Result<u32, Error> {
-        small(&self.take(key, claim)?, claim)
-    }
-
     fn time(&mut self, key: i64, claim: &'static str) -> Result<i64, Error> {
         cbor::int(&self.take(key, claim)?).ok_or(invalid(claim, "expected whole seconds"))
     }
@@ -233,34 +164,6 @@ impl Reader {
         cbor::byte_array(&self.take(key, claim)?)
             .ok_or(invalid(claim, "expected a byte string of its fixed length"))
     }
-
-    fn float(&mut self, key: i64, claim: &'static str) -> Result<f32, Error> {
-        let wide = self.take(key, claim)?.as_float();
-        wide.filter(|f| f64::from(*f as f32).to_bits() == f.to_bits())
-            .map(|f| f as f32)
-            .ok_or(invalid(claim, "expected a float of single precision"))
-    }
-
-    fn floats(&mut self, key: i64, claim: &'static str) -> Result<Vec<f32>, Error> {
-        let value = self.take(key, claim)?;
-        let bytes = match &value {
-            Value::Tag(FLOAT32_LE, inner) => inner.as_bytes(),
-            _ => None,
-        };
-        let (chunks, rest) = bytes
-            .map(|b| b.as_chunks::<4>())
-            .ok_or(invalid(claim, "expected a float32 typed array (tag 85)"))?;
-        if !rest.is_empty() {
-            return Err(invalid(claim, "its length is not a multiple of four bytes"));
-        }
-        Ok(chunks.iter().map(|c| f32::from_le_bytes(*c)).collect())
-    }
-}
-
-fn small(value: &Value, claim: &'static str) -> Result<u32, Error> {
-    cbor::uint(value)
-        .and_then(|n| u32::try_from(n).ok())
-        .ok_or(invalid(claim, "expected an unsigned number of at most 32 bits"))
 }
 
 fn map(fields: Vec<(i64, Value)>) -> Value {
@@ -269,9 +172,4 @@ fn map(fields: Vec<(i64, Value)>) -> Value {
 
 fn text(s: &str) -> Value {
     Value::Text(s.to_owned())
-}
-
-fn floats(values: &[f32]) -> Value {
-    let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    Value::Tag(FLOAT32_LE, Box::new(Value::Bytes(bytes)))
 }

@@ -1,35 +1,50 @@
 //! The conditioning token: what a generator receives when a person's consent allows a use.
 //!
 //! A CBOR Web Token (RFC 8392) in a `COSE_Sign1` signed with Ed25519. It says who may do what with
-//! whose likeness until when, and carries the identity: raw embedding vectors per pose with their
-//! norms, keypoints and quality, and the voice where the consent includes it. `docs/token.md` and
-//! `docs/token.cddl` describe the format; `tests/vectors/token/` holds examples.
+//! whose likeness until when, and carries the identity sealed to the one generator that it is for
+//! (HPKE): raw embedding vectors per pose with their norms, keypoints and quality, and the voice
+//! where the consent includes it. `docs/token.md` and `docs/token.cddl` describe the format;
+//! `tests/vectors/token.json` holds examples.
 //!
 //! ```
 //! # use cameo::{crypto::*, env::*, token};
-//! # fn demo(key: &SigningKey, claims: &token::Claims, keys: &KeySet, now: Millis) -> Result<(), token::Error> {
-//! let bytes = token::issue(key, claims)?;
+//! # fn demo(key: &SigningKey, generator: &RecipientSecret, claims: &token::Claims,
+//! #     payload: &token::Payload, keys: &KeySet, now: Millis, e: &dyn Entropy) -> Result<(), token::Error> {
+//! let bytes = token::issue(key, claims, payload, &generator.public(), e)?;
+//! // The generator:
 //! let expect = token::Expectations::new("https://cameo.example", "gen_1", now);
 //! let verified = token::verify(&bytes, keys, &expect)?;
-//! assert_eq!(verified.claims.use_id, claims.use_id);
+//! let opened = verified.open(generator)?;
+//! assert_eq!(&opened, payload);
 //! # Ok(()) }
 //! ```
+//!
+//! [`status`] says whether a token still holds, [`export`] writes what a generator's pipeline takes.
 
 mod claims;
 mod codec;
+pub mod export;
+mod identity;
+mod payload;
+pub mod safetensors;
+pub mod status;
 
 use std::time::Duration;
 
-pub use claims::{Claims, FaceEmbedding, Identity, Model, Payload, TokenId, VoiceEmbedding};
+use zeroize::Zeroizing;
+
+pub use claims::{Claims, TokenId};
+pub use identity::{CROP_SIDE, FaceEmbedding, Identity, Model, VoiceEmbedding};
+pub use payload::Payload;
 
 use crate::crypto::cose::{self, Profile};
-use crate::crypto::{KeyId, KeySet, SigningKey};
-use crate::env::Millis;
+use crate::crypto::{KeyId, KeySet, RecipientKey, RecipientSecret, SigningKey, encrypt};
+use crate::env::{Entropy, Millis};
 
 /// The token's `typ` header.
 pub const TYPE: &str = "application/cameo-conditioning+cwt";
 /// The version of the claims set that this code writes and reads.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// The largest token, in bytes.
 pub const MAX_LEN: usize = 1 << 20;
 /// The longest a token may live.
@@ -50,9 +65,15 @@ pub enum Error {
     /// The claims set has another version.
     #[error("the token has version {0}; this verifier reads version {VERSION}")]
     UnknownVersion(u64),
-    /// The payload is of a kind that this verifier can't read, for instance a sealed one.
+    /// The payload is of a kind that this verifier can't read.
     #[error("the token's payload is of kind {0}, which this verifier does not read")]
     UnknownPayload(u64),
+    /// The sealed payload does not open.
+    #[error("the payload: {0}")]
+    Sealed(#[from] encrypt::Error),
+    /// The payload is not a container of tensors.
+    #[error("the payload: {0}")]
+    Container(#[from] safetensors::Malformed),
     /// A claim that must be there is not.
     #[error("the claim {0} is missing")]
     MissingClaim(&'static str),
@@ -104,6 +125,13 @@ impl Error {
                 cose::Error::UnknownKey(_) => "unknown_key",
                 cose::Error::BadSignature => "bad_signature",
             },
+            Self::Sealed(e) => match e {
+                encrypt::Error::OtherKey(_) => "sealed_to_other_key",
+                encrypt::Error::Key(_) => "does_not_open",
+                encrypt::Error::WrongAlgorithm => "wrong_sealing_algorithm",
+                encrypt::Error::Cbor(_) | encrypt::Error::Malformed(_) => "malformed_sealing",
+            },
+            Self::Container(_) => "malformed_container",
             Self::UnknownVersion(_) => "unknown_version",
             Self::UnknownPayload(_) => "unknown_payload",
             Self::MissingClaim(_) => "missing_claim",
@@ -144,16 +172,73 @@ pub struct Verified {
     pub key_id: KeyId,
     /// What it says.
     pub claims: Claims,
+    /// The payload: a `COSE_Encrypt0` to a key of the audience.
+    pub sealed: Vec<u8>,
 }
 
-/// Signs `claims` into a token.
+impl Verified {
+    /// The key that the payload is sealed to.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`] where it is not a `COSE_Encrypt0` of HPKE.
+    pub fn recipient(&self) -> Result<KeyId, Error> {
+        Ok(encrypt::recipient(&self.sealed, MAX_LEN)?)
+    }
+
+    /// Opens the payload with the generator's own key.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`] for another key; otherwise what is wrong with the payload.
+    pub fn open(&self, secret: &RecipientSecret) -> Result<Payload, Error> {
+        Payload::decode(&self.open_raw(secret)?, &self.claims)
+    }
+
+    /// The same as the safetensors file that it is.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`] for another key.
+    pub fn open_raw(&self, secret: &RecipientSecret) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Ok(encrypt::open(secret, &self.claims.binding(), &self.sealed, MAX_LEN)?)
+    }
+}
+
+/// Makes a token: `payload` sealed to `recipient`, and signed with the claims.
 ///
 /// # Errors
-/// [`Error::InvalidClaim`] for claims that [`verify`] would refuse; [`Error::Envelope`] for a
-/// token above [`MAX_LEN`].
-pub fn issue(key: &SigningKey, claims: &Claims) -> Result<Vec<u8>, Error> {
+/// [`Error::InvalidClaim`] for what [`verify`] or [`Verified::open`] would refuse;
+/// [`Error::Envelope`] for a token above [`MAX_LEN`].
+pub fn issue(
+    key: &SigningKey,
+    claims: &Claims,
+    payload: &Payload,
+    recipient: &RecipientKey,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, Error> {
+    sign(key, claims, &seal(claims, payload, recipient, entropy)?)
+}
+
+/// Seals the payload of the token that will say `claims`.
+///
+/// # Errors
+/// As [`issue`].
+pub fn seal(
+    claims: &Claims,
+    payload: &Payload,
+    recipient: &RecipientKey,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, Error> {
     claims.validate()?;
-    Ok(cose::sign(key, &PROFILE, codec::encode(claims))?)
+    let plain = payload.encode(claims)?;
+    Ok(encrypt::seal(recipient, &claims.binding(), &plain, entropy)?)
+}
+
+/// Signs `claims` and a payload that [`seal`] made for them.
+///
+/// # Errors
+/// As [`issue`].
+pub fn sign(key: &SigningKey, claims: &Claims, sealed: &[u8]) -> Result<Vec<u8>, Error> {
+    claims.validate()?;
+    Ok(cose::sign(key, &PROFILE, codec::encode(claims, sealed))?)
 }
 
 /// Checks a token's signature, its form and its claims.
@@ -163,7 +248,7 @@ pub fn issue(key: &SigningKey, claims: &Claims) -> Result<Vec<u8>, Error> {
 /// is about what the issuer really said.
 pub fn verify(bytes: &[u8], keys: &KeySet, expect: &Expectations<'_>) -> Result<Verified, Error> {
     let message = cose::verify(bytes, &PROFILE, keys)?;
-    let claims = codec::decode(&message.payload)?;
+    let (claims, sealed) = codec::decode(&message.payload)?;
     claims.validate()?;
     if claims.issuer != expect.issuer {
         return Err(Error::WrongIssuer);
@@ -182,7 +267,7 @@ pub fn verify(bytes: &[u8], keys: &KeySet, expect: &Expectations<'_>) -> Result<
     if claims.expires_at <= earliest {
         return Err(Error::Expired(claims.expires_at));
     }
-    Ok(Verified { key_id: message.key_id, claims })
+    Ok(Verified { key_id: message.key_id, claims, sealed })
 }
 
 const PROFILE: Profile<'_> =

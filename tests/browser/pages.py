@@ -230,7 +230,7 @@ def me(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> No
     page.press("#withdraw")
     page.press("dialog .danger")
     page.see("Withdrawn. Nobody may use your cameo.")
-    refused(lambda: service.call("POST", "/v1/resolve", use, role="generator"), "no_consent")
+    refused(lambda: service.call("POST", "/v1/resolve", use, role="generator"), "withdrawn")
     other = b.page()
     other.go(link)
     other.see("This link is over")  # it worked once

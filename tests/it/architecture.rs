@@ -13,21 +13,23 @@ const FLOORS: &[&[&str]] = &[
     &["domain"],
     &["crypto"],
     &["tlog", "token"],
+    &["receipt"],
     &["store", "infer", "media", "liveness", "identity", "drawn"],
     &["service"],
-    &["http", "config"],
+    &["http", "config", "outbound"],
     &["app"],
     &["cli"],
 ];
 
 /// Macros that stand at the crate's root, and the room they belong to.
-const MACROS: &[(&str, &str)] = &[("run_tx", "store")];
+const MACROS: &[(&str, &str)] = &[("run_tx", "store"), ("run_batched", "store")];
 
 /// Crates that are named in some rooms only.
 const KEPT: &[(&str, &[&str])] = &[
     ("anyhow", &["app", "cli"]),
     ("axum", &["http"]),
     ("ffmpeg_the_third", &["media"]),
+    ("hpke", &["crypto"]),
     ("landlock", &["media"]),
     ("opencv", &["infer"]),
     ("ort", &["infer"]),

@@ -35,6 +35,8 @@ export function form(now, save) {
       error.hidden = true;
       try {
         await save({
+          // What this form does not show (limits, company, restrictions, …) stays as it was.
+          ...(now ?? {}),
           audience: data.get("audience"),
           purposes: data.getAll("purpose"),
           voice: voice.checked,

@@ -9,15 +9,16 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::scope::ScopeBody;
 use crate::domain::access::Role;
-use crate::domain::consent::{Audience, Permissions, Purpose};
+use crate::domain::consent::{Audience, Permissions};
 use crate::domain::ids::{CameoId, SubjectId};
-use crate::env::Millis;
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::consent::Version;
+use crate::service::texts::Shown;
 
 /// A cameo.
 #[derive(Serialize, ToSchema)]
@@ -47,20 +48,15 @@ pub struct PutConsent {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     block: BTreeSet<SubjectId>,
-    /// `personal`, `social`, `remix`, `commercial`, `advertising`, `political`, `adult`. What is
-    /// not listed is not allowed.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["social"]))]
-    purposes: BTreeSet<Purpose>,
-    /// Whether tokens may carry the voice.
-    #[serde(default)]
-    voice: bool,
-    /// When the permissions run out (RFC 3339).
-    #[serde(default)]
-    until: Option<String>,
+    #[serde(flatten)]
+    scope: ScopeBody,
     /// The version of the text that the person agreed to.
     #[schema(example = "2026-11")]
     text_version: String,
+    /// The language that it was shown in (BCP 47). Needed where the text is kept here.
+    #[serde(default)]
+    #[schema(example = "en")]
+    locale: Option<String>,
 }
 
 /// A version of a person's consent.
@@ -74,6 +70,10 @@ pub struct ConsentView {
     permissions: Option<PermissionsView>,
     /// The version of the text that the person agreed to.
     text_version: String,
+    /// The language that it was shown in.
+    locale: Option<String>,
+    /// SHA-256 of the text, hexadecimal, where it is kept.
+    text_sha256: Option<String>,
     /// When (RFC 3339).
     at: String,
     /// The log's entry about it.
@@ -86,9 +86,8 @@ pub struct PermissionsView {
     audience: &'static str,
     allow: Vec<String>,
     block: Vec<String>,
-    purposes: Vec<&'static str>,
-    voice: bool,
-    until: Option<String>,
+    #[serde(flatten)]
+    scope: ScopeBody,
 }
 
 /// Which version.
@@ -100,7 +99,7 @@ pub struct WhichVersion {
 }
 
 /// Reads a cameo.
-#[utoipa::path(get, path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_cameo", path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
     security(("api_key" = [])),
     responses((status = 200, body = CameoView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -150,17 +149,14 @@ pub(super) async fn put_consent(
 ) -> Result<Response, Problem> {
     key.of(Role::App)?;
     let expected = expected(&headers)?;
-    let until = request.until.as_deref().map(time).transpose()?;
     let permissions = Permissions {
         audience: request.audience,
         allow: request.allow,
         block: request.block,
-        purposes: request.purposes,
-        voice: request.voice,
-        until,
+        scope: request.scope.parse()?,
     };
-    let text = &request.text_version;
-    Ok(view(state.services.put_consent(&id, &permissions, text, expected).await?))
+    let shown = Shown { version: request.text_version, locale: request.locale };
+    Ok(view(state.services.put_consent(&id, &permissions, &shown, expected).await?))
 }
 
 /// Withdraws consent, as easily as it was given: from the answer on, no further token is issued.
@@ -192,27 +188,21 @@ fn expected(headers: &HeaderMap) -> Result<Option<u32>, Problem> {
     }
 }
 
-fn time(text: &str) -> Result<Millis, Problem> {
-    text.parse::<jiff::Timestamp>().map(|t| Millis(t.as_millisecond())).map_err(|_| {
-        Problem::new(Type::InvalidRequest, "until must be RFC 3339, like 2027-01-31T12:00:00Z")
-    })
-}
-
 fn view(v: Version) -> Response {
     let tag = format!("\"{}\"", v.version);
     let permissions = v.permissions.map(|p| PermissionsView {
         audience: p.audience.name(),
         allow: p.allow.into_iter().map(String::from).collect(),
         block: p.block.into_iter().map(String::from).collect(),
-        purposes: p.purposes.into_iter().map(Purpose::name).collect(),
-        voice: p.voice,
-        until: p.until.map(Millis::rfc3339),
+        scope: p.scope.into(),
     });
     let body = ConsentView {
         version: v.version,
         event: v.kind.name(),
         permissions,
         text_version: v.text_version,
+        locale: v.locale,
+        text_sha256: v.text_sha256.map(hex::encode),
         at: v.at.rfc3339(),
         log_index: v.log_index,
     };

@@ -6,3 +6,5 @@ mod onboarding;
 mod pages;
 mod real_clips;
 mod story;
+mod transparency;
+mod uses;

@@ -1,7 +1,7 @@
 //! Subjects, cameos, consents, uses, and the two kinds of keys.
 
 use cameo::domain::access::Role;
-use cameo::domain::consent::{Purpose, Rule};
+use cameo::domain::consent::{GrantRef, Purpose, Rule};
 use cameo::domain::ids::CameoId;
 use cameo::domain::verification::State;
 use cameo::run_tx;
@@ -9,8 +9,9 @@ use cameo::store::cameos::{self, CameoState, Enrolment};
 use cameo::store::consents::{self, Consent, ConsentKind};
 use cameo::store::signing_keys::{self, SigningKey};
 use cameo::store::subjects::{self, Subject};
+use cameo::store::token_status::Place;
 use cameo::store::uses::{self, Use, UseOutcome};
-use cameo::store::{Engine, Error, Tx, api_keys, meta, verifications};
+use cameo::store::{Engine, Error, Tx, api_keys, erasure, meta, verifications};
 use rstest::rstest;
 
 use super::fixture::{Fixture, T0, append, at, subject};
@@ -42,14 +43,15 @@ async fn a_person_keeps_their_first_key(#[case] engine: Engine) {
     let mut r = f.read().await;
     assert_eq!(subjects::get_by_ref(&mut r, &[1; 16]).await.unwrap(), Some(first.clone()));
     assert_eq!(subjects::get_by_ref(&mut r, &[2; 16]).await.unwrap(), None);
-    assert_eq!(subjects::not_on_version(&mut r, 2, 9).await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(subjects::after(&mut r, "", 9).await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(subjects::after(&mut r, "ann", 9).await.unwrap(), []);
     drop(r);
     for applied in [true, false] {
-        let rewrap = async |tx: &mut Tx| subjects::rewrap(tx, &first.subject, 1, &[9], 2).await;
+        let rewrap = async |tx: &mut Tx| subjects::rewrap(tx, &first.subject, &[1, 2], &[9]).await;
         assert_eq!(run_tx!(f.db, "rewrap", |tx| rewrap(tx).await).unwrap(), applied);
     }
     let now = subjects::get(&mut f.read().await, &first.subject).await.unwrap().unwrap();
-    assert_eq!((now.wrapped_key, now.key_version, now.subject_ref), (vec![9], 2, [1; 16]));
+    assert_eq!((now.wrapped_key, now.key_version, now.subject_ref), (vec![9], 1, [1; 16]));
     for gone in [true, false] {
         let delete = async |tx: &mut Tx| subjects::delete(tx, &first.subject).await;
         assert_eq!(run_tx!(f.db, "delete", |tx| delete(tx).await).unwrap(), gone);
@@ -90,7 +92,7 @@ async fn each_enrolment_is_a_version_of_the_one_cameo(#[case] engine: Engine) {
     assert_eq!(run_tx!(f.db, "older", |tx| older(tx).await).unwrap(), 2);
 
     for gone in [true, false] {
-        let delete = async |tx: &mut Tx| cameos::delete(tx, &id, at(9)).await;
+        let delete = async |tx: &mut Tx| erasure::bury(tx, &id, &subject("ann"), at(9)).await;
         assert_eq!(run_tx!(f.db, "delete", |tx| delete(tx).await).unwrap(), gone);
     }
     let mut r = f.read().await;
@@ -130,6 +132,8 @@ async fn consent_is_a_history(#[case] engine: Engine) {
                     kind,
                     permissions_sealed: sealed,
                     text_version: "2026-01".into(),
+                    locale: Some("de-CH".into()),
+                    text_sha256: Some([9; 32]),
                     at: at(u64::from(version)),
                     log_index,
                 },
@@ -173,6 +177,8 @@ fn second_like(id: &CameoId) -> Consent {
         kind: ConsentKind::Changed,
         permissions_sealed: Some(vec![2]),
         text_version: "t".into(),
+        locale: None,
+        text_sha256: None,
         at: T0,
         log_index: 0,
     }
@@ -212,6 +218,11 @@ async fn uses_are_listed_from_the_newest(#[case] engine: Engine) {
             consent_version: (n != 2).then_some(1),
             issued: at(n),
             log_index: 0,
+            grant: (n != 2).then_some(GrantRef::Standing),
+            parent: None,
+            scene: None,
+            place: (n != 2).then_some(Place { list: 0, index: n as u32 }),
+            token_status: 0,
         };
         u.log_index = run_tx!(f.db, "use", |tx| {
             let log_index = append(tx, "use").await?;

@@ -11,7 +11,9 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use cameo::app::{App, Overrides};
 use cameo::config::Config;
+use cameo::crypto::RecipientSecret;
 use cameo::domain::access::Role;
+use cameo::domain::ids::ApiKeyId;
 use cameo::env::{Clock, ManualClock, Millis, SeededEntropy, random};
 use cameo::service::{Script, Services};
 use http_body_util::BodyExt;
@@ -51,6 +53,10 @@ pub(crate) struct TestApp {
     pub(crate) generator_id: String,
     pub(crate) reviewer: String,
     pub(crate) auditor: String,
+    pub(crate) admin: String,
+    pub(crate) app_id: String,
+    /// What the generator's tokens are sealed to.
+    pub(crate) recipient: RecipientSecret,
     stop: CancellationToken,
 }
 
@@ -115,10 +121,11 @@ impl TestApp {
             runtime.display().to_string(),
             setup.config,
         );
-        // `[capture]` may be in the test's own settings, so its folder comes as a variable.
+        // `[capture]` may be in the test's own settings, so folders come as variables.
         let file = dir.path().join("cameo.toml");
         std::fs::write(&file, text).unwrap();
-        let variables = [("CAMEO_CAPTURE__DIR".to_owned(), at("captures"))];
+        let variables = [("CAPTURE", "captures"), ("LOG", "tlog")]
+            .map(|(section, name)| (format!("CAMEO_{section}__DIR"), at(name)));
         let config = Config::load(Some(&file), variables).unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let overrides = Overrides {
@@ -131,10 +138,14 @@ impl TestApp {
         let app = App::build(config, metrics, overrides).await.unwrap();
         let services = app.services().clone();
         let mut keys = Vec::new();
-        for role in [Role::App, Role::Generator, Role::Reviewer, Role::Auditor] {
+        for role in [Role::App, Role::Generator, Role::Reviewer, Role::Auditor, Role::Admin] {
             let (info, key) = services.create_key(role, role.name()).await.unwrap();
             keys.push((info.id.to_string(), key.expose().to_owned()));
         }
+        let recipient = RecipientSecret::generate(&SeededEntropy::new(8)).unwrap();
+        let generator: ApiKeyId = keys[1].0.parse().unwrap();
+        let public = *recipient.public().as_bytes();
+        services.add_recipient(&generator, public).await.unwrap();
         let stop = CancellationToken::new();
         let working = services.clone();
         let stopping = stop.clone();
@@ -150,8 +161,20 @@ impl TestApp {
             generator_id: keys[1].0.clone(),
             reviewer: keys[2].1.clone(),
             auditor: keys[3].1.clone(),
+            admin: keys[4].1.clone(),
+            app_id: keys[0].0.clone(),
+            recipient,
             stop,
         }
+    }
+
+    /// Serves on a socket too, and returns the URL.
+    pub(crate) async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
     }
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
