@@ -12,7 +12,7 @@ use super::State;
 use super::problem::{Problem, Type};
 use crate::crypto::hash::sha256;
 use crate::domain::access::{Holder, Role};
-use crate::domain::ids::{CameoId, SubjectId, UseId, VerificationId};
+use crate::domain::ids::{CameoId, RequestId, SubjectId, UseId, VerificationId};
 use crate::service::Error;
 use crate::service::access::Caller;
 use crate::store::verifications::Verification;
@@ -148,6 +148,10 @@ async fn is_own(parts: &mut Parts, state: &State, person: &SubjectId) -> Result<
         }
         (&Method::POST, "/v1/uses/{id}/takedown") => match named.parse::<UseId>() {
             Ok(id) => state.services.cameo_of_use(&id).await?,
+            Err(_) => None,
+        },
+        (&Method::POST, "/v1/requests/{id}/decision") => match named.parse::<RequestId>() {
+            Ok(id) => Some(state.services.request(&id).await?.cameo),
             Err(_) => None,
         },
         _ => None,

@@ -118,6 +118,7 @@ def story(browser: str, service: Service, look: Look) -> None:
         cameo = review(b, service, look, verification)
         me(b, service, look, f"person-1-{attempt}", cameo)
         audit(b, service, look, cameo)
+        farewell(b, service, look, f"person-1-{attempt}", cameo)
         quiet(b, service, look)
 
 
@@ -215,7 +216,32 @@ def me(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> No
     use = {"cameo_id": cameo, "requester": "user-7", "purpose": "social"}
     service.call("POST", "/v1/resolve", use, role="generator")
     refused(lambda: service.call("POST", "/v1/resolve", {**use, "purpose": "political"}, role="generator"), "purpose")
-    page.run("document.querySelector('details summary').click()")
+    # The use shows, and so does the refusal; the person has the video taken down.
+    page.go(service.url + "/me")
+    page.see("user-7: videos to share")
+    page.see("user-7 was refused: politics")
+    page.press(".take-down")
+    page.press("dialog .danger")
+    page.see("They were told to take it down.")
+    page.see("Take-down asked for")
+    [takedown] = service.call("GET", "/v1/takedowns", role="generator")
+    service.call("PUT", f"/v1/takedowns/{takedown['id']}", {"state": "done"}, role="generator")
+    # Somebody asks; the person says: once.
+    wish = {"requester": "user-8", "message": "For our wedding film", "purposes": ["personal"]}
+    service.call("POST", f"/v1/cameos/{cameo}/requests", wish)
+    page.go(service.url + "/me")
+    page.see("Taken down")
+    page.see("For our wedding film")
+    look.at(page, "me-asked")
+    page.press(".answers .main")
+    page.see("Allowed once, within 30 days.")
+    page.press("#freeze-now")
+    page.see("Your cameo is frozen")
+    refused(lambda: service.call("POST", "/v1/resolve", use, role="generator"), "frozen")
+    look.at(page, "me-frozen", shapes=False)
+    page.press("#freeze-now")
+    page.see("What you allowed holds again.")
+    page.run("document.querySelector('form details summary').click()")
     page.type("#block", "rude-person")
     page.key("Enter", 13)
     page.press("#save")
@@ -248,6 +274,23 @@ def me(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> No
     german.go(service.link(page="me", subject=subject).replace("/me#", "/me?lang=de#"))
     german.see("Mein Cameo Mein Cameo")
     look.at(german, "me-long-german")
+
+
+def farewell(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> None:
+    """Deleting for good, with the word typed."""
+    page = b.page()
+    page.go(service.link(page="me", subject=subject))
+    page.press("#delete-cameo")
+    look.at(page, "me-delete", shapes=False)
+    page.type("dialog input:not([type])", "delete")
+    page.press("dialog .danger")
+    page.see("Your cameo is deleted")
+    use = {"cameo_id": cameo, "requester": "user-7", "purpose": "social"}
+    try:
+        service.call("POST", "/v1/resolve", use, role="generator")
+    except Refused:
+        return
+    raise Failure("a deleted cameo was resolved")
 
 
 def audit(b: Browser, service: Service, look: Look, cameo: str) -> None:

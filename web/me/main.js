@@ -41,7 +41,7 @@ async function ifAny(address) {
 }
 
 async function draw() {
-  const [cameo, consent, asked, granted, used] = await Promise.all([get(path), ifAny(`${path}/consent`), ifAny(`${path}/requests?state=pending`), ifAny(`${path}/grants?limit=200`), ifAny(usesPath(path))]);
+  const [cameo, consent, asked, granted, used] = await Promise.all([get(path), ifAny(`${path}/consent`), get(`${path}/requests?state=pending`), get(`${path}/grants?limit=200`), get(usesPath(path))]);
   const current = consent?.permissions ? consent : null;
   const done = async (/** @type {string} */ text) => {
     await draw();
@@ -49,19 +49,19 @@ async function draw() {
   };
   put(byId("main"),
     h("h1", t("me.title")),
-    used && freeze(path, cameo.frozen_since ?? null, done),
+    freeze(path, cameo.frozen_since ?? null, done),
     summary(current),
-    asked && requests(asked.items, done),
+    requests(asked.items, done),
     h("section.card", { "aria-labelledby": "may" }, h("h2", { id: "may" }, t("me.may")), form(current?.permissions ?? null, (wish) => save(wish, consent))),
-    used && uses(path, used, done),
-    granted && grants(path, granted.items, done),
+    uses(path, used, done),
+    grants(path, granted.items, done),
     current ? withdrawal() : null,
     await history(consent),
-    granted && takeAlong(path, subject, current?.version ?? 0),
+    takeAlong(path, subject, current?.version ?? 0),
     h("section.card", { "aria-labelledby": "about" }, h("h2", { id: "about" }, t("me.about.title")),
       h("dl.facts", h("dt", t("me.about.since")), h("dd", time(cameo.created_at)), h("dt", t("me.about.enrolments")), h("dd", cameo.template_version), h("dt", t("me.about.id")), h("dd.mono", cameo.id)),
       h("p.small.soft", t("me.about.kept"))),
-    used && deletion(path, gone));
+    deletion(path, gone));
 }
 
 /** What is left after a deletion. @param {any} deleted */

@@ -13,6 +13,7 @@ use super::scope::ScopeBody;
 use crate::domain::access::Role;
 use crate::domain::consent::{Audience, Permissions};
 use crate::domain::ids::{CameoId, SubjectId};
+use crate::env::Millis;
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
@@ -31,6 +32,8 @@ pub struct CameoView {
     pub template_version: u32,
     /// When it was first enrolled (RFC 3339).
     pub created_at: String,
+    /// Since when it is frozen (RFC 3339); absent: it is not.
+    pub frozen_since: Option<String>,
 }
 
 /// What a person allows.
@@ -115,6 +118,7 @@ pub(super) async fn read(
         subject: cameo.subject.as_str().to_owned(),
         template_version: cameo.template_version,
         created_at: cameo.created.rfc3339(),
+        frozen_since: cameo.frozen.map(Millis::rfc3339),
     }))
 }
 

@@ -65,7 +65,7 @@ pub(super) fn router() -> Router<State> {
 }
 
 async fn front(Ax(state): Ax<State>, headers: HeaderMap) -> Response {
-    page(&state, &headers, Page::Front, "front")
+    page(&state, &headers, Page::Plain, "front")
 }
 
 async fn enroll(Ax(state): Ax<State>, headers: HeaderMap) -> Response {

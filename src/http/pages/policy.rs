@@ -12,8 +12,6 @@ const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
 pub(super) enum Page {
     /// Onboarding: uses the camera, and may stand in a frame of an app.
     Enroll,
-    /// The front page: it may be linked to from anywhere and needs nothing.
-    Front,
     /// Everything else.
     Plain,
 }

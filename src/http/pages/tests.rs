@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::assets::{ASSETS, EMBED, PAGES};
 use super::policy::is_origin;
 use super::*;
+use crate::domain::consent::Rule;
 use crate::domain::verdict::{Check, ReasonCode};
 
 fn texts(name: &str) -> Value {
@@ -49,6 +50,9 @@ fn everything_that_the_service_names_has_words() {
         for r in ReasonCode::ALL {
             assert!(all["reason"][r.code()]["meaning"].is_string(), "{name}: {}", r.code());
             assert!(all["reason"][r.code()]["advice"].is_string(), "{name}: {}", r.code());
+        }
+        for rule in Rule::ALL {
+            assert!(all["rule"][rule.name()].is_string(), "{name}: {}", rule.name());
         }
         for kind in Kind::ALL {
             assert!(all["kind"][kind.name()].is_string(), "{name}: {}", kind.name());

@@ -117,7 +117,10 @@ async fn a_key_signs_in_until_it_is_revoked_or_signed_out() {
     let opened = as_page(&app, Method::POST, "/v1/session", "", body.clone()).await;
     assert_eq!(opened.json()["role"], "reviewer");
     let first = cookie(&opened);
-    assert_eq!(as_page(&app, Method::GET, "/v1/reviews", &first, None).await.status, 200);
+    assert_eq!(
+        as_page(&app, Method::GET, "/v1/reviews", &first, None).await.status,
+        StatusCode::OK
+    );
     let wrong = as_page(&app, Method::GET, "/v1/audit/entries", &first, None).await;
     assert_eq!(wrong.problem(), "forbidden");
     let out = as_page(&app, Method::DELETE, "/v1/session", &first, None).await;
