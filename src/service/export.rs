@@ -18,6 +18,7 @@ use super::verify::evidence_place;
 use super::{Error, Inner, Result};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::SubjectId;
+use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::cameos::{self, Cameo};
@@ -95,7 +96,7 @@ impl Inner {
                 }
                 tried.push(json!({
                     "attempt": a.attempt, "challenge": a.challenge,
-                    "outcome": a.outcome.map(|o| o.name()), "verdict": a.verdict,
+                    "outcome": a.outcome.map(State::name), "verdict": a.verdict,
                     "failure": a.failure, "opened_at": a.opened.rfc3339(),
                     "closed_at": a.closed.map(Millis::rfc3339),
                 }));

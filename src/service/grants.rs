@@ -93,6 +93,7 @@ impl Inner {
     }
 
     /// A grant ready for the store.
+    #[allow(clippy::too_many_arguments)] // the columns of a row
     pub(super) fn seal_grant(
         &self,
         person: &Person,

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::resolve::UseBody;
 use super::scope::time;
 use crate::domain::access::Role;
+use crate::domain::consent::Rule;
 use crate::domain::ids::{ApiKeyId, CameoId};
 use crate::http::State;
 use crate::http::auth::Key;
@@ -124,9 +125,9 @@ fn view(f: Foreseen) -> CameoDecision {
     CameoDecision {
         cameo_id: f.cameo.to_string(),
         decision: word(f.rule.is_none()),
-        rule: f.rule.map(|r| r.name()),
-        meaning: f.rule.map(|r| r.meaning()),
-        fix: f.rule.map(|r| r.fix()),
+        rule: f.rule.map(Rule::name),
+        meaning: f.rule.map(Rule::meaning),
+        fix: f.rule.map(Rule::fix),
         checks: f
             .looked_at()
             .map(|rule| Check { rule: rule.name(), passes: f.rule != Some(rule) })

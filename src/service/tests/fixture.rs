@@ -8,7 +8,7 @@ use super::postgres;
 use crate::crypto::master::{MasterKey, MasterKeys};
 use crate::domain::access::Role;
 use crate::domain::challenge::ChallengeRules;
-use crate::domain::consent::{Audience, Permissions, Purpose, Scope, Style};
+use crate::domain::consent::{Audience, Permissions, Purpose, Rule, Scope, Style};
 use crate::domain::evidence::Pose;
 use crate::domain::ids::{CameoId, SubjectId};
 use crate::domain::template::{
@@ -38,7 +38,7 @@ pub(super) struct Fixture {
     pub(super) generator: Caller,
     url: String,
     master: MasterKeys,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -70,13 +70,13 @@ impl Fixture {
             clock,
             url,
             master,
-            _folder: folder,
+            folder,
         })
     }
 
     /// Another service process on the same database.
     pub(super) async fn replica(&self, seed: u64) -> Services {
-        open(&self.url, &self.clock, &self.master, None, seed, self._folder.path()).await
+        open(&self.url, &self.clock, &self.master, None, seed, self.folder.path()).await
     }
 
     /// A person with a cameo, who has not said anything yet.
@@ -102,7 +102,7 @@ impl Fixture {
 
     /// `allowed`, or the rule that refused.
     pub(super) async fn outcome(&self, request: &Request) -> &'static str {
-        self.resolve(request).await.unwrap().rule().map_or("allowed", |r| r.name())
+        self.resolve(request).await.unwrap().rule().map_or("allowed", Rule::name)
     }
 
     pub(super) fn now(&self) -> Millis {
@@ -168,7 +168,7 @@ pub(super) fn ask(cameos: &[&CameoId], requester: &str) -> Request {
 
 pub(super) fn denied(result: Result<Resolved>) -> &'static str {
     match result {
-        Ok(r) => r.rule().map_or("allowed", |r| r.name()),
+        Ok(r) => r.rule().map_or("allowed", Rule::name),
         Err(Error::NotFound(_)) => "not found",
         Err(e) => panic!("{e}"),
     }

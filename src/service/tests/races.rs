@@ -7,7 +7,7 @@ use rstest::rstest;
 use tokio::task::JoinSet;
 
 use super::fixture::{ANSWER, Fixture, ask, denied, everyone, resolve, social};
-use crate::domain::consent::{Permissions, Scope};
+use crate::domain::consent::{Permissions, Rule, Scope};
 use crate::service::Error;
 use crate::service::once::Begun;
 use crate::store::uses::{self, UseOutcome};
@@ -142,7 +142,7 @@ async fn retries_under_one_key_use_one_use(#[case] engine: Engine) {
                     Ok(Begun::Run(call)) => {
                         ran.fetch_add(1, Ordering::SeqCst);
                         let answer = |r: &crate::service::resolve::Resolved| {
-                            let word = r.rule().map_or("allowed", |r| r.name());
+                            let word = r.rule().map_or("allowed", Rule::name);
                             crate::service::once::Answer { body: word.into(), ..ANSWER }
                         };
                         match services.resolve(&generator, &request, Some(&call), answer).await {

@@ -49,6 +49,7 @@ struct PlainScope {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // plain on purpose
 struct Plain {
     deleted: bool,
     withdrawn: bool,
@@ -153,7 +154,7 @@ fn reference(c: &Plain) -> Answer {
         }
     }
     reaching.sort_by_key(|(personal, until, id, _)| (*personal, *until, *id));
-    let order: Vec<&str> = Rule::ALL.iter().map(|r| r.name()).collect();
+    let order: Vec<&str> = Rule::ALL.iter().copied().map(Rule::name).collect();
     let place = |rule: &str| order.iter().position(|r| *r == rule).unwrap();
     let mut furthest = "audience";
     for (personal, _, id, scope) in reaching {
