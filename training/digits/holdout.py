@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("split", choices=["val", "test"])
-    parser.add_argument("--joined", type=int, default=40, help="strings joined from each digits speaker")
+    parser.add_argument("--joined", type=int, default=12, help="strings joined from each digits speaker")
     args = parser.parse_args()
 
     rng = np.random.default_rng(17 if args.split == "val" else 18)

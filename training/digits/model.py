@@ -193,9 +193,13 @@ class DigitsModel(nn.Module):
     @torch.no_grad()
     def greedy(self, mel: Tensor) -> list[list[int]]:
         """Transcribes [batch, 80, 1024] mels as the service does: digits or end, token by token."""
-        audio = self.encoder(mel)
-        tokens = torch.tensor([[SOT, NOT]]).repeat(len(mel), 1)
-        ended = torch.zeros(len(mel), dtype=torch.bool)
+        return self.transcribe(self.encoder(mel))
+
+    @torch.no_grad()
+    def transcribe(self, audio: Tensor) -> list[list[int]]:
+        """The same, from the encoder's output."""
+        tokens = torch.tensor([[SOT, NOT]]).repeat(len(audio), 1)
+        ended = torch.zeros(len(audio), dtype=torch.bool)
         for _ in range(MAX_DIGITS):
             logits = self.decoder(tokens, audio)[0][:, -1, : EOT + 1]
             best = logits.argmax(-1).masked_fill(ended, EOT)
