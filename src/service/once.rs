@@ -6,8 +6,9 @@ use super::{Error, Inner, Result};
 use crate::crypto;
 use crate::crypto::seal::{self, Aad};
 use crate::env::random;
+use crate::run_batched;
+use crate::run_tx;
 use crate::store::{Tx, idempotency};
-use crate::{run_batched, run_tx};
 
 /// An answer as it goes over the wire.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The project's digits model hears through whisper.cpp what it heard in the framework that trained it.
 //!
 //! `training/digits/agree.py` writes what a checkpoint hears in some strings. A few of made voices are in
-//! `fixtures/digits`; a folder with more, such as all test strings, can be named by
+//! `tests/vectors`; a folder with more can be named by
 //! `CAMEO_DIGITS_AGREE_DIR` (with `cameo-digits-v1-q8_0.bin`, where that is not the committed model).
 
 use std::path::{Path, PathBuf};
@@ -55,14 +55,8 @@ fn compare(dir: &Path) -> (usize, usize, f32) {
 
 #[test]
 fn whisper_cpp_hears_what_the_framework_hears() {
-    let mut dirs: Vec<PathBuf> = Vec::new();
-    dirs.extend(std::env::var_os("CAMEO_DIGITS_AGREE_DIR").map(PathBuf::from));
-    let fixtures = PathBuf::from("fixtures/digits");
-    if fixtures.join("digits.json").is_file() {
-        dirs.push(fixtures);
-    } else {
-        println!("SKIPPED: there is no fixtures/digits/digits.json");
-    }
+    let named = std::env::var_os("CAMEO_DIGITS_AGREE_DIR").map(PathBuf::from);
+    let dirs = named.into_iter().chain([PathBuf::from("tests/vectors")]);
     for dir in dirs {
         let (agree, n, apart) = compare(&dir);
         println!("{}: {agree} of {n} transcripts agree, {apart:.3} nats apart", dir.display());

@@ -108,9 +108,12 @@ fn some_crates_are_named_in_their_rooms_only() {
 fn files_stay_readable() {
     let mut long = Vec::new();
     for path in files("src").into_iter().chain(files("tests")) {
+        if !has_extension(&path, "rs") {
+            continue;
+        }
         let lines = read(&path).lines().count();
         let name = path.to_string_lossy();
-        if has_extension(&path, "rs") && lines > LONGEST && !LONG.iter().any(|(p, _)| *p == name) {
+        if lines > LONGEST && !LONG.iter().any(|(p, _)| *p == name) {
             long.push(format!("{name}: {lines} lines"));
         }
     }

@@ -32,7 +32,7 @@ use corpus::{Clip, Kind};
 pub use report::Report;
 
 /// Strings joined from the single digits of each speaker who has most of the ten.
-const JOINED: usize = 40;
+const JOINED: usize = 12;
 /// Random strings asked about for each clip.
 const IMPOSTORS: usize = 40;
 /// Log-likelihood ratio per digit below which a wrong string is hopeless and not followed further:

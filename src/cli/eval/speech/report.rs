@@ -165,11 +165,10 @@ fn slices_of(trial: &Trial) -> Vec<(usize, String)> {
     let at = trial.condition as usize;
     let place = if trial.real { at } else { 20 + at };
     let mut out = vec![(place, format!("{kind}, {condition}"))];
-    let length = (4..=6).contains(&trial.digits.len());
+    if trial.real && (4..=6).contains(&trial.digits.len()) {
+        out.push((5 + at, format!("real strings of 4–6, {condition}")));
+    }
     if trial.real && trial.condition == Condition::Clean {
-        if length {
-            out.push((10, "real strings of 4–6, clean".into()));
-        }
         // AN4's speaker codes begin with the sex; the other corpora do not tell.
         match trial.speaker.strip_prefix("an4_").and_then(|code| code.chars().next()) {
             Some('f') => out.push((11, "real strings, clean, women".into())),
