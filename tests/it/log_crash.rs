@@ -15,7 +15,7 @@ use cameo::env::{SystemEntropy, below};
 use cameo::service::{Services, bench};
 use cameo::store::meta;
 use cameo::tlog::entry::{Attribute, Entry};
-use cameo::tlog::{check, checkpoint};
+use cameo::tlog::{Prover, check, checkpoint};
 
 use crate::support::postgres;
 
@@ -135,16 +135,14 @@ fn crash_loop(url: &str, dir: &Path, kills: u32) {
         services.publish().await.unwrap();
         let report = services.self_audit(None, |_, _| ()).await.unwrap().unwrap();
         let key = services.signing().log_key().unwrap();
+        let keys = [key];
+        let checked = check::check(services.tiles(), &keys, None, |_, _, _| ()).unwrap();
+        assert_eq!(checked.head, report.head);
         // Every checkpoint that was seen on the way is of this log.
+        let prover = Prover::new(Box::new(services.tiles().clone()), report.head).unwrap();
         for note in &shown {
-            let seen = checkpoint::open(note, std::slice::from_ref(&key)).unwrap();
-            let checked = check::check(
-                services.tiles(),
-                std::slice::from_ref(&key),
-                Some(&seen),
-                |_, _, _| (),
-            );
-            assert_eq!(checked.unwrap().head, report.head);
+            let seen = checkpoint::open(note, &keys).unwrap().head;
+            assert_eq!(prover.head_at(seen.size).unwrap(), seen);
         }
         let mut names = BTreeSet::new();
         let mut from = 0;
