@@ -85,6 +85,10 @@ train-pad: setup ## Train the anti-spoof model (DATASETS=DIR, see training/pad/R
 	@$(call train,pad)
 endif
 
+.PHONY: test-training
+test-training: setup ## Run the training recipes on a sample of the recordings (DATASETS=DIR)
+	@$(ENV) scripts/test-training.sh '$(DATASETS)'
+
 define train
 	[ -d '$(DATASETS)' ] || { echo 'make: name the folder of recordings: make train-$(1) DATASETS=DIR' >&2; exit 1; }; \
 	python3 -m venv .cache/train-$(1)-venv; \

@@ -6,6 +6,7 @@
 #   rust           a Rust toolchain that is new enough           (rustup, where there is one)
 #   runtime        ONNX Runtime, into onnx/runtime/              (pip)
 #   python         the Python example's packages, in .cache/venv (pip)
+#   browser        Chromium on Debian, and axe-core in .cache/axe, for the pages' tests (apt, npm)
 #
 #   scripts/setup.sh [PART...]     no part named: all of them
 #
@@ -15,6 +16,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ONNXRUNTIME_VERSION=1.32.0
+AXE_VERSION=4.14.1
 RUNTIME_DIR=onnx/runtime
 VENV=.cache/venv
 LOG=.cache/setup.log
@@ -33,7 +35,7 @@ main() {
     mkdir -p .cache
     : >"$LOG"
     local part parts=("$@")
-    [ ${#parts[@]} -gt 0 ] || parts=(packages test-packages rust runtime python)
+    [ ${#parts[@]} -gt 0 ] || parts=(packages test-packages rust runtime python browser)
     for part in "${parts[@]}"; do
         case $part in
             packages) packages "${PACKAGES[@]}" && media_is_new_enough ;;
@@ -41,7 +43,8 @@ main() {
             rust) rust ;;
             runtime) runtime ;;
             python) python ;;
-            *) fail "there is no part '$part': packages, test-packages, rust, runtime, python" ;;
+            browser) browser ;;
+            *) fail "there is no part '$part': packages, test-packages, rust, runtime, python, browser" ;;
         esac
     done
 }
@@ -172,6 +175,23 @@ python() {
     quietly "python3 -m venv" python3 -m venv --clear "$VENV"
     quietly "pip install" "$VENV/bin/python" -m pip install --quiet --requirement "$wanted"
     echo "$mark" >"$VENV/.cameo"
+}
+
+# Without a browser its tests say that they were skipped; so nothing here fails the set-up.
+browser() {
+    local named
+    named=$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1) || true
+    # Elsewhere the package is a snap, which does not run everywhere.
+    if [ -z "$named" ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; then
+        packages chromium
+    elif [ -z "$named" ]; then
+        say "no Chromium: the pages' browser tests will be skipped"
+    fi
+    local axe=.cache/axe/node_modules/axe-core/package.json
+    grep -qs "\"version\": \"$AXE_VERSION\"" "$axe" && return
+    say "fetching axe-core $AXE_VERSION"
+    quietly "npm install axe-core" npm install --prefix .cache/axe --no-audit --no-fund --ignore-scripts \
+        "axe-core@$AXE_VERSION"
 }
 
 main "$@"

@@ -4,6 +4,7 @@
 mod graph;
 pub mod secrets;
 pub mod telemetry;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::crypto::master::MasterKeys;
 use crate::domain::challenge::ChallengeRules;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy, random};
@@ -23,10 +24,13 @@ use crate::http;
 use crate::infer::manifest::Manifest;
 use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
-use crate::outbound::{self, Outbound};
 use crate::media::{Decoder, Limits, sandbox};
+use crate::outbound::{self, Outbound};
+use crate::service::publish::{LogSettings, Witness};
 use crate::service::{Controller, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
+use crate::tlog::LogKey;
+use crate::tlog::witness::WitnessKey;
 
 /// A service that is put together and not serving yet.
 pub struct App {
@@ -66,7 +70,11 @@ impl App {
             request: Duration::from_secs(config.server.request_timeout_s),
             ..http::Limits::default()
         };
-        let state = http::State::new(services.clone(), metrics, Some(sandbox), limits);
+        let embedders = config.server.embed_origins.clone();
+        if let Some(bad) = embedders.iter().find(|o| !http::pages::is_origin(o)) {
+            bail!("server.embed_origins: {bad:?} is no origin; write it like https://app.example");
+        }
+        let state = http::State::new(services.clone(), metrics, Some(sandbox), limits, embedders);
         Ok(Self { services, state, config })
     }
 
@@ -95,6 +103,15 @@ impl App {
             let (services, stop) = (self.services.clone(), stop.clone());
             tokio::spawn(async move { services.work(stop, grace).await })
         };
+        let log = {
+            let (services, stop) = (self.services.clone(), stop.clone());
+            tokio::spawn(async move {
+                tokio::join!(
+                    services.publish_until(stop.clone()),
+                    services.audit_until(stop.clone())
+                );
+            })
+        };
         let served = match self.config.server.management_listen {
             None => http::serve(listener, http::router(&self.state), stop.clone(), grace).await,
             Some(address) => {
@@ -113,6 +130,7 @@ impl App {
         stop.cancel();
         worker.await.context("the workers broke off")?;
         chores.await.context("the housekeeping broke off")?;
+        log.await.context("the log's publication broke off")?;
         self.services.db().close().await;
         served.context("the server broke off")
     }
@@ -144,7 +162,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
     let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
     let decoder = Decoder::new(program, limits(config)).with_policy(policy);
     let parts = Parts {
-        settings: settings(config, embedded, &*entropy, overrides.script)?,
+        settings: settings(config, url, embedded, &*entropy, overrides.script)?,
         db,
         clock,
         entropy,
@@ -260,6 +278,7 @@ fn limits(config: &Config) -> Limits {
 
 fn settings(
     config: &Config,
+    url: &str,
     embedded: bool,
     entropy: &dyn Entropy,
     script: Option<Script>,
@@ -286,6 +305,7 @@ fn settings(
         max_capture_bytes: config.capture.max_bytes,
         keep_capture: seconds(config.capture.keep_s),
         keep_evidence: seconds(v.keep_evidence_s),
+        review_within: seconds(v.review_within_s),
         policy,
         workers: config.workers(),
         max_queue: v.max_queue,
@@ -305,6 +325,26 @@ fn settings(
         keep_inactive: days(config.retention.inactive_days),
         graph_kept: seconds(config.graph.keep_s),
         controller: controller(config),
+        log: log_settings(&config.log, url)?,
+    })
+}
+
+fn log_settings(config: &config::Log, url: &str) -> Result<LogSettings> {
+    let beside = || sqlite_file(url).and_then(|f| f.parent().map(|dir| dir.join("tlog")));
+    let witness = |w: &config::Witness| {
+        let key = WitnessKey::parse(&w.key).with_context(|| format!("log.witnesses: {}", w.key))?;
+        Ok(Witness { url: w.url.clone(), key })
+    };
+    let log = |key: &String| LogKey::parse(key).with_context(|| format!("log.witness_for: {key}"));
+    Ok(LogSettings {
+        dir: config.dir.clone().or_else(beside).unwrap_or_else(|| "var/tlog".into()),
+        public_entries: config.public_entries,
+        every: Duration::from_millis(config.publish_ms),
+        audit_every: Duration::from_secs(config.audit_s),
+        witnesses: config.witnesses.iter().map(witness).collect::<Result<_>>()?,
+        quorum: config.witness_quorum,
+        witness_for: config.witness_for.iter().map(log).collect::<Result<_>>()?,
+        transport: Arc::new(witness::Http::new()),
     })
 }
 
@@ -323,12 +363,15 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Replicas share the capture folder, so a young file may be another's upload under way.
 const ORPHAN_AGE: Duration = Duration::from_hours(1);
 
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(Path::new(path.trim_start_matches("//").split('?').next().unwrap_or_default()))
+}
+
 /// SQLite makes its file, but not the folder that it lies in.
 fn prepare_folder(url: &str) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(()) };
-    let path = Path::new(path.trim_start_matches("//").split('?').next().unwrap_or_default());
-    match path.parent() {
+    match sqlite_file(url).and_then(Path::parent) {
         Some(folder) if !folder.as_os_str().is_empty() => std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -75,6 +75,8 @@ pub struct Config {
     pub graph: Graph,
     /// Who answers for the processing: named in consent records.
     pub controller: Controller,
+    /// The transparency log.
+    pub log: Log,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -89,6 +91,8 @@ pub struct Server {
     pub management_listen: Option<SocketAddr>,
     /// The URL under which others reach the API; issuer of tokens and origin of the log.
     pub public_url: String,
+    /// Origins of apps that may show the onboarding in a frame, like `https://app.example`.
+    pub embed_origins: Vec<String>,
     /// Requests served at once; one more is answered 429.
     pub max_in_flight: usize,
     /// How long a request other than an upload or an event stream may take, in seconds.
@@ -103,6 +107,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8600)),
             management_listen: None,
             public_url: "http://127.0.0.1:8600".into(),
+            embed_origins: Vec::new(),
             max_in_flight: 512,
             request_timeout_s: 30,
             shutdown_grace_s: 20,
@@ -221,6 +226,8 @@ pub struct Verification {
     pub policy: String,
     /// Seconds that the sealed evidence is kept after the verdict. 0: it is not kept.
     pub keep_evidence_s: u64,
+    /// Seconds a reviewer has to decide; then the verification expires and may be retried.
+    pub review_within_s: u64,
 }
 
 impl Default for Verification {
@@ -238,6 +245,7 @@ impl Default for Verification {
             max_tries: 3,
             policy: "balanced".into(),
             keep_evidence_s: 30 * 86_400,
+            review_within_s: 7 * 86_400,
         }
     }
 }
@@ -380,6 +388,50 @@ pub struct Controller {
     pub notice_url: Option<String>,
 }
 
+/// The transparency log: how it is published, watched and witnessed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Where tiles and checkpoint are kept; unset: `tlog` beside the SQLite file, else `var/tlog`.
+    pub dir: Option<PathBuf>,
+    /// Whether everyone may read the entries; else auditors alone, and everyone the hashes.
+    pub public_entries: bool,
+    /// Milliseconds between two publications.
+    pub publish_ms: u64,
+    /// Seconds between two self-audits.
+    pub audit_s: u64,
+    /// Witnesses that are asked to cosign each published checkpoint.
+    pub witnesses: Vec<Witness>,
+    /// Cosignatures that a checkpoint needs to be published.
+    pub witness_quorum: usize,
+    /// Verifier keys of the logs that this service is a witness of.
+    pub witness_for: Vec<String>,
+}
+
+/// A witness that is asked to cosign.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Its submission prefix: `add-checkpoint` is below it.
+    pub url: String,
+    /// Its verifier key, `<name>+<id>+<base64>`.
+    pub key: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            public_entries: true,
+            publish_ms: 1000,
+            audit_s: 600,
+            witnesses: Vec::new(),
+            witness_quorum: 0,
+            witness_for: Vec::new(),
+        }
+    }
+}
+
 /// Logs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -504,6 +556,9 @@ impl Config {
         {
             return invalid("database.url must start with sqlite: or postgres://");
         }
+        if self.log.witness_quorum > self.log.witnesses.len() {
+            return invalid("log.witness_quorum is larger than the number of log.witnesses");
+        }
         for (name, value, range) in [
             ("verification.digits", self.verification.digits as u64, 4..=10),
             ("verification.motions", self.verification.motions as u64, 1..=4),
@@ -525,6 +580,8 @@ impl Config {
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),
             ("capture.max_memory", self.capture.max_memory, 128 << 20..=1 << 36),
             ("server.max_in_flight", self.server.max_in_flight as u64, 1..=1 << 16),
+            ("log.publish_ms", self.log.publish_ms, 10..=3_600_000),
+            ("log.audit_s", self.log.audit_s, 1..=7 * 86_400),
             ("server.request_timeout_s", self.server.request_timeout_s, 1..=3600),
         ] {
             if !range.contains(&value) {

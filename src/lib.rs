@@ -16,12 +16,12 @@
 //!
 //! ```text
 //! cli -> app -> {http, config, outbound} -> service -> {store, infer, media, liveness, identity, drawn}
-//!                                         -> {tlog, token} -> crypto -> domain -> env
+//!                                         -> receipt -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
 //! A module may import only what stands to its right; those in one pair of braces never import
 //! each other: `service` (and for the drawn head, `cli`) joins them. A macro belongs to its room
-//! too: `run_tx!` is `store`'s. `axum` is named only in `http`, `sqlx` only in `store`, `ort`,
+//! too: `run_tx!` and `run_batched!` are `store`'s. `axum` is named only in `http`, `sqlx` only in `store`, `ort`,
 //! `opencv` and `whisper_rs` only in `infer`, `ring` only in `crypto`, `ffmpeg_the_third`,
 //! `landlock` and `seccompiler` only in `media`, and `anyhow` only in `app` and `cli`.
 //! `tests/it/architecture.rs` keeps it so.
@@ -39,6 +39,7 @@ pub mod infer;
 pub mod liveness;
 pub mod media;
 pub mod outbound;
+pub mod receipt;
 pub mod service;
 pub mod store;
 pub mod tlog;

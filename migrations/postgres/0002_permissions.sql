@@ -56,7 +56,8 @@ CREATE TABLE grants (
     request_id TEXT COLLATE "C" REFERENCES requests (id),
     granted_ms BIGINT NOT NULL,
     revoked_ms BIGINT,
-    log_index BIGINT NOT NULL UNIQUE REFERENCES log_entries (idx)
+    log_index BIGINT NOT NULL UNIQUE REFERENCES log_entries (idx),
+    revoked_log_index BIGINT UNIQUE REFERENCES log_entries (idx)
 );
 
 CREATE INDEX grants_cameo ON grants (cameo_id, grantee_tag);

@@ -56,7 +56,8 @@ CREATE TABLE grants (
     request_id TEXT REFERENCES requests (id),
     granted_ms INTEGER NOT NULL,
     revoked_ms INTEGER,
-    log_index INTEGER NOT NULL UNIQUE REFERENCES log_entries (idx)
+    log_index INTEGER NOT NULL UNIQUE REFERENCES log_entries (idx),
+    revoked_log_index INTEGER UNIQUE REFERENCES log_entries (idx)
 ) STRICT;
 
 CREATE INDEX grants_cameo ON grants (cameo_id, grantee_tag);

@@ -68,3 +68,63 @@ impl AskGraph for AppGraph {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// An app that answers once; answers the configuration that asks it, and what it was sent.
+    fn app(answer: &'static str) -> (Graph, std::sync::mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mutual", listener.local_addr().unwrap());
+        let (told, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut sent, mut chunk) = (Vec::new(), [0; 1024]);
+            while !sent.ends_with(b"}") {
+                let n = stream.read(&mut chunk).unwrap();
+                sent.extend_from_slice(&chunk[..n]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            told.send(String::from_utf8(sent).unwrap()).unwrap();
+        });
+        let token = Some("hunter2".to_owned().into());
+        (Graph { url: Some(url), token, allow_private: true, ..Graph::default() }, heard)
+    }
+
+    async fn ask(config: &Graph) -> Result<bool, String> {
+        let (ann, bob) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+        asking(config).unwrap().unwrap().mutual(&ann, &bob).await
+    }
+
+    #[tokio::test]
+    async fn the_app_is_asked_as_documented() {
+        let (config, heard) = app(
+            "HTTP/1.1 200 OK\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"mutual\": true}",
+        );
+        assert_eq!(ask(&config).await, Ok(true));
+        let sent = heard.recv().unwrap();
+        assert!(sent.starts_with("POST /mutual HTTP/1.1\r\n"), "{sent}");
+        assert!(sent.contains("Bearer hunter2"), "{sent}");
+        assert!(sent.ends_with(r#"{"other":"bob","person":"ann"}"#), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn anything_but_an_answer_is_none() {
+        for answer in [
+            "HTTP/1.1 500 Oops\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"mutual\": true}",
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ntrue",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+            "nonsense",
+        ] {
+            let failed = ask(&app(answer).0).await.unwrap_err();
+            assert!(!failed.contains("hunter2") && !failed.contains("bob"), "{failed}");
+        }
+        let closed = Graph { url: Some("http://127.0.0.1:9/".into()), ..Graph::default() };
+        assert!(asking(&closed).is_err(), "plain HTTP needs allow_private");
+        assert!(asking(&Graph::default()).unwrap().is_none());
+    }
+}

@@ -118,6 +118,7 @@ impl Demo {
             if let (Ok((outcome, cast)), true) = (&outcome, serving) {
                 outcome.print(json)?;
                 farewell(&url, cast, &dir)?;
+                invite(&url, cast).await?;
                 app::interrupted().await;
             }
             stop.cancel();
@@ -448,12 +449,34 @@ fn list(value: &Value) -> String {
     items.join(" ")
 }
 
+/// Links for whoever sits in front of the machine.
+async fn invite(url: &str, cast: &Cast) -> Result<()> {
+    let app = Client::new(url).with(&cast.app);
+    let links = tokio::task::spawn_blocking(move || -> Result<[String; 2]> {
+        let wish = json!({ "subject": "you", "consent_text_version": "2026-11" });
+        let yours = text(&app.post_json("/v1/verifications", &wish, &fresh_key())?, "id")?;
+        let link = |what: &Value| text(&app.post_json("/v1/links", what, &fresh_key())?, "url");
+        Ok([
+            link(&json!({ "page": "enroll", "verification": yours }))?,
+            link(&json!({ "page": "me", "subject": "demo-person" }))?,
+        ])
+    });
+    let [enroll, me] = links.await.context("making links broke off")??;
+    let mut out = std::io::stdout();
+    writeln!(out, "Links that work once, within ten minutes:")?;
+    writeln!(out, "  to record yourself      {enroll}")?;
+    writeln!(out, "  the drawn head's cameo  {me}")?;
+    Ok(())
+}
+
 /// What to go on with.
 fn farewell(url: &str, cast: &Cast, dir: &Path) -> Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "\nServing on {url} until Ctrl-C:")?;
     writeln!(out, "  {url}/            what is here")?;
-    writeln!(out, "  {url}/docs/api/   the API, to browse")?;
+    writeln!(out, "  {url}/review      the cases that wait for a reviewer")?;
+    writeln!(out, "  {url}/audit       the log, verified in the browser")?;
+    writeln!(out, "  {url}/docs        quick starts, and the API to browse")?;
     writeln!(out, "  {url}/readyz      what is loaded and what is missing")?;
     writeln!(out, "State: {}. Keys to try it with (they end with it):", dir.display())?;
     for (name, key) in [

@@ -48,6 +48,12 @@ pub struct Draw {
     /// When --trick splice swaps the person, in milliseconds
     #[arg(long, default_value_t = 4_000, value_name = "MS")]
     splice_at: u32,
+    /// Looking into the camera before the first digit, in milliseconds
+    #[arg(long, default_value_t = Pace::default().lead_in, value_name = "MS")]
+    lead_in: u32,
+    /// Looking into the camera after everything, in milliseconds
+    #[arg(long, default_value_t = Pace::default().tail, value_name = "MS")]
+    tail: u32,
     /// Pause before the first motion, in milliseconds
     #[arg(long, default_value_t = Pace::default().before_motions, value_name = "MS")]
     motion_delay: u32,
@@ -99,6 +105,8 @@ pub fn run(args: &Draw) -> anyhow::Result<()> {
         trick,
     };
     let mut script = Script::new(args.digits.0.clone(), args.motions.0.clone());
+    script.pace.lead_in = args.lead_in;
+    script.pace.tail = args.tail;
     script.pace.before_motions = args.motion_delay;
     let truth = record(&script, &settings, &args.out)?;
     if let Some(path) = &args.truth {

@@ -8,6 +8,7 @@ pub mod draw;
 pub mod eval;
 pub mod keys;
 pub mod models;
+pub mod receipt;
 pub mod serve;
 pub mod token;
 pub mod verify;
@@ -53,6 +54,9 @@ enum Command {
     /// Check conditioning tokens
     #[command(subcommand)]
     Token(token::Token),
+    /// Check consent receipts
+    #[command(subcommand)]
+    Receipt(receipt::Receipt),
     /// Judge stored evidence again
     Verify(verify::Verify),
     /// Draw a capture of a computer-drawn head, with known truth
@@ -86,11 +90,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => serve.run(load(cli.config.as_deref(), None)?),
         Command::Demo(demo) => demo.run(config()?),
-        Command::Models(args) => models::run(&args),
+        Command::Models(args) => models::run(&args, &config()?),
         Command::Eval(eval) => eval.run(&config()?).map(|()| ExitCode::SUCCESS),
         Command::Keys(keys) => keys.run(config()?),
         Command::Audit(audit) => audit.run(config),
         Command::Token(token) => token.run(),
+        Command::Receipt(receipt) => receipt.run(),
         Command::Verify(args) => verify::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Draw(args) => draw::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,24 +11,14 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::app;
+use crate::config::Config;
 use crate::infer::install::{Clients, Installer, Outcome, Places, Progress, State, state};
 use crate::infer::manifest::{Manifest, Model, Role, Set, Source};
 
 /// Install, list and verify the models.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
-    /// The manifest [default: the one built into the program].
-    #[arg(long, global = true, value_name = "FILE", env = "CAMEO_MODELS_MANIFEST")]
-    manifest: Option<PathBuf>,
-    /// The folder that holds the installed models.
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "CAMEO_MODELS_DIR",
-        default_value = "onnx/installed"
-    )]
-    dir: PathBuf,
     #[command(subcommand)]
     command: ModelsCommand,
 }
@@ -70,20 +60,18 @@ struct InstallArgs {
     builtin: PathBuf,
 }
 
-/// Runs the subcommand.
-pub fn run(args: &ModelsArgs) -> anyhow::Result<ExitCode> {
-    let manifest = match &args.manifest {
-        Some(path) => Manifest::load(path)?,
-        None => Manifest::embedded()?,
-    };
+/// Runs the subcommand on the manifest and the folder that the configuration names.
+pub fn run(args: &ModelsArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let manifest = app::manifest(config.models.manifest.as_deref())?;
+    let dir = &config.models.dir;
     match &args.command {
-        ModelsCommand::Install(install) => self::install(args, install, &manifest),
-        ModelsCommand::List { json } => list(args, &manifest, *json),
-        ModelsCommand::Verify { set, json } => verify(args, &manifest, *set, *json),
+        ModelsCommand::Install(install) => self::install(dir, install, &manifest),
+        ModelsCommand::List { json } => list(dir, &manifest, *json),
+        ModelsCommand::Verify { set, json } => verify(dir, &manifest, *set, *json),
     }
 }
 
-fn install(args: &ModelsArgs, what: &InstallArgs, manifest: &Manifest) -> anyhow::Result<ExitCode> {
+fn install(dir: &Path, what: &InstallArgs, manifest: &Manifest) -> anyhow::Result<ExitCode> {
     let models: Vec<&Model> = if what.models.is_empty() {
         manifest.set(what.set).collect()
     } else {
@@ -98,7 +86,7 @@ fn install(args: &ModelsArgs, what: &InstallArgs, manifest: &Manifest) -> anyhow
         bail!("{} is not a folder", from.display());
     }
     let places =
-        Places { dir: args.dir.clone(), builtin: what.builtin.clone(), from: what.from.clone() };
+        Places { dir: dir.to_owned(), builtin: what.builtin.clone(), from: what.from.clone() };
     let display = Display::new();
     let installer = Installer::new(manifest, places, Clients::default(), &display)?;
     // One model that can't be had does not keep the others away.
@@ -135,13 +123,13 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(args: &ModelsArgs, manifest: &Manifest, model: &'a Model) -> Self {
+    fn new(dir: &Path, manifest: &Manifest, model: &'a Model) -> Self {
         Self {
             id: &model.id,
             role: model.role,
             sets: &model.sets,
             adapter: model.adapter.name(),
-            state: state(model, &args.dir),
+            state: state(model, dir),
             file: &model.file,
             bytes: model.bytes,
             sha256: model.sha256.to_string(),
@@ -163,9 +151,8 @@ fn source(manifest: &Manifest, source: &Source) -> String {
     }
 }
 
-fn list(args: &ModelsArgs, manifest: &Manifest, json: bool) -> anyhow::Result<ExitCode> {
-    let rows: Vec<Row<'_>> =
-        manifest.models().iter().map(|m| Row::new(args, manifest, m)).collect();
+fn list(dir: &Path, manifest: &Manifest, json: bool) -> anyhow::Result<ExitCode> {
+    let rows: Vec<Row<'_>> = manifest.models().iter().map(|m| Row::new(dir, manifest, m)).collect();
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer_pretty(&mut out, &rows)?;
@@ -212,12 +199,7 @@ struct RoleReport<'a> {
     models: Vec<Row<'a>>,
 }
 
-fn verify(
-    args: &ModelsArgs,
-    manifest: &Manifest,
-    set: Set,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
+fn verify(dir: &Path, manifest: &Manifest, set: Set, json: bool) -> anyhow::Result<ExitCode> {
     let roles: Vec<RoleReport<'_>> = Role::ALL
         .into_iter()
         .map(|role| {
@@ -225,7 +207,7 @@ fn verify(
             RoleReport {
                 role,
                 in_set: models.iter().any(|m| m.sets.contains(&set)),
-                models: models.into_iter().map(|m| Row::new(args, manifest, m)).collect(),
+                models: models.into_iter().map(|m| Row::new(dir, manifest, m)).collect(),
             }
         })
         .collect();
@@ -239,16 +221,12 @@ fn verify(
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
-        print_report(&mut out, &report, args)?;
+        print_report(&mut out, &report, dir)?;
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_report(
-    out: &mut impl Write,
-    report: &Report<'_>,
-    args: &ModelsArgs,
-) -> anyhow::Result<()> {
+fn print_report(out: &mut impl Write, report: &Report<'_>, dir: &Path) -> anyhow::Result<()> {
     for role in &report.roles {
         if role.models.is_empty() {
             writeln!(out, "{:16} no model in the manifest", role.role)?;
@@ -258,7 +236,7 @@ fn print_report(
             writeln!(out, "{:16} {:16} {}{note}", role.role, model.id, model.state.name())?;
         }
     }
-    let (set, dir) = (report.set, args.dir.display());
+    let (set, dir) = (report.set, dir.display());
     if report.whole {
         writeln!(out, "the {set} set is whole in {dir}")?;
     } else {
@@ -343,26 +321,32 @@ mod tests {
 
     #[test]
     fn the_command_line_is_read() {
-        let a = args(&["install", "--set", "recommended", "--from", "/x", "--dir", "/y"]).unwrap();
-        assert_eq!(a.dir, Path::new("/y"));
+        let a = args(&["install", "--set", "recommended", "--from", "/x"]).unwrap();
         let ModelsCommand::Install(i) = a.command else { panic!("not install") };
         assert_eq!((i.set, i.from.as_deref()), (Set::Recommended, Some(Path::new("/x"))));
         assert!(args(&["install", "--set", "hermetic", "silero_vad"]).is_err());
         assert!(args(&["install", "--set", "best"]).is_err());
     }
 
+    /// The configuration of a service whose models lie in `dir`.
+    fn config(dir: &Path) -> Config {
+        let mut config = Config::default();
+        config.models.dir = dir.to_owned();
+        config
+    }
+
     #[test]
     fn an_empty_folder_is_not_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let a = args(&["verify", "--dir", dir.path().to_str().unwrap()]).unwrap();
-        assert_eq!(run(&a).unwrap(), ExitCode::FAILURE);
+        let a = args(&["verify"]).unwrap();
+        assert_eq!(run(&a, &config(dir.path())).unwrap(), ExitCode::FAILURE);
         let mut out = Vec::new();
         let manifest = Manifest::embedded().unwrap();
         let models = manifest.filling(Set::Hermetic, Role::FaceMesh);
-        let models = models.into_iter().map(|m| Row::new(&a, &manifest, m)).collect();
+        let models = models.into_iter().map(|m| Row::new(dir.path(), &manifest, m)).collect();
         let roles = vec![RoleReport { role: Role::FaceMesh, in_set: true, models }];
         let report = Report { set: Set::Hermetic, whole: false, roles };
-        print_report(&mut out, &report, &a).unwrap();
+        print_report(&mut out, &report, dir.path()).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("missing") && text.contains("cameo models install"), "{text}");
     }
@@ -370,7 +354,7 @@ mod tests {
     #[test]
     fn an_unknown_model_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let a = args(&["install", "nothing", "--dir", dir.path().to_str().unwrap()]).unwrap();
-        assert!(run(&a).unwrap_err().to_string().contains("no model nothing"));
+        let a = args(&["install", "nothing"]).unwrap();
+        assert!(run(&a, &config(dir.path())).unwrap_err().to_string().contains("no model nothing"));
     }
 }

@@ -147,7 +147,12 @@ impl Open {
         };
         write_private(&self.out, &file, true)?;
         let (target, out) = (self.target.name(), self.out.display());
-        writeln!(std::io::stdout(), "{target}: {} bytes in {out}\n{:#}", file.len(), inside(&payload))?;
+        writeln!(
+            std::io::stdout(),
+            "{target}: {} bytes in {out}\n{:#}",
+            file.len(),
+            inside(&payload)
+        )?;
         Ok(())
     }
 }
@@ -180,8 +185,8 @@ impl Expect {
             check_status(&verified.claims, from, &keys, now)?;
         }
         if let (Some(file), Some(key)) = (&self.receipt, &self.log_key) {
-            let text = std::fs::read(file)
-                .with_context(|| format!("can't read {}", file.display()))?;
+            let text =
+                std::fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
             let receipt: UseReceipt = serde_json::from_slice(&text)
                 .with_context(|| format!("{} is not a use receipt", file.display()))?;
             receipt.verify(&verified, &LogKey::parse(key)?)?;
@@ -295,7 +300,11 @@ fn read_secret(file: &Path) -> Result<RecipientSecret> {
 fn write_private(path: &Path, bytes: &[u8], replace: bool) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).mode(0o600);
-    if replace { options.create(true).truncate(true) } else { options.create_new(true) };
+    if replace {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     let mut file = options.open(path).with_context(|| format!("can't write {}", path.display()))?;
     file.write_all(bytes)?;
     Ok(file.sync_all()?)

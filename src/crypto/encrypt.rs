@@ -41,7 +41,8 @@ pub fn seal(
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, Error> {
     let protected = protected(recipient.id());
-    let sealed = recipient.seal(b"", &enc_structure(&protected, external_aad), plaintext, entropy)?;
+    let sealed =
+        recipient.seal(b"", &enc_structure(&protected, external_aad), plaintext, entropy)?;
     let parts = vec![
         Value::Bytes(protected),
         Value::Map(vec![(Value::from(EK), Value::Bytes(sealed.enc.to_vec()))]),

@@ -78,15 +78,16 @@ impl RecipientKey {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Sealed, Error> {
-        let (enc, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeS::Base,
-            &self.point()?,
-            info,
-            plaintext,
-            aad,
-            &mut EntropyRng(entropy),
-        )
-        .map_err(|_| bad("nothing can be sealed to it"))?;
+        let (enc, ciphertext) =
+            hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
+                &OpModeS::Base,
+                &self.point()?,
+                info,
+                plaintext,
+                aad,
+                &mut EntropyRng(entropy),
+            )
+            .map_err(|_| bad("nothing can be sealed to it"))?;
         Ok(Sealed { enc: enc.to_bytes().into(), ciphertext })
     }
 
@@ -266,15 +267,16 @@ mod tests {
 
         // The same from the sender's side, with the vector's ikmE as randomness.
         let ikm = bytes("909a9b35d3dc4713a5e72a4da274b55d3d3821a37e5d099e74a647db583a904b");
-        let (enc, ciphertext) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
-            &OpModeS::Base,
-            &secret.public().point().unwrap(),
-            &info,
-            plaintext,
-            aad,
-            &mut FixedRng(ikm),
-        )
-        .unwrap();
+        let (enc, ciphertext) =
+            hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
+                &OpModeS::Base,
+                &secret.public().point().unwrap(),
+                &info,
+                plaintext,
+                aad,
+                &mut FixedRng(ikm),
+            )
+            .unwrap();
         assert_eq!((enc.to_bytes().as_slice(), ciphertext), (&sealed.enc[..], sealed.ciphertext));
     }
 

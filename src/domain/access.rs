@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::{ApiKeyId, SubjectId, VerificationId};
+
 /// What an API key may do. A key has one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,6 +42,17 @@ impl std::str::FromStr for Role {
     fn from_str(s: &str) -> Result<Self, UnknownRole> {
         Self::ALL.into_iter().find(|r| r.name() == s).ok_or(UnknownRole)
     }
+}
+
+/// Who is signed in to a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A person: sees and changes what is their own.
+    Subject(SubjectId),
+    /// A person's device that answers one verification.
+    Verification(VerificationId),
+    /// Whoever has this API key: a reviewer or an auditor.
+    Key(ApiKeyId),
 }
 
 /// A text that names no role.

@@ -121,6 +121,10 @@ id!(
     /// An API key's public part.
     ApiKeyId, "API key", "key"
 );
+id!(
+    /// A request to open one person's entries in the log to an auditor.
+    DisclosureId, "disclosure", "dis"
+);
 
 macro_rules! external_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {

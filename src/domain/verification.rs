@@ -3,6 +3,7 @@
 //! ```text
 //! pending ──capture──> processing ──> verified
 //!    │  ^                  │     ├──> review ──reviewer──> verified | rejected
+//!    │  │                  │     │      └──time──> expired
 //!    │  └──────retry───────┼─────┴──> rejected
 //!    └──time──> expired    └──> failed (the capture could not be judged; `failure` says why)
 //! ```
@@ -25,7 +26,7 @@ pub enum State {
     Rejected,
     /// A reviewer has to decide.
     Review,
-    /// The challenge ran out before a capture came.
+    /// The challenge ran out before a capture came, or no reviewer decided in time.
     Expired,
     /// The capture could not be judged: it does not decode, or the service broke off.
     Failed,
@@ -40,7 +41,7 @@ pub enum Event {
     Judged(Decision),
     /// The service could not judge it.
     JudgingFailed,
-    /// The challenge's time is up.
+    /// The challenge's time is up, or the reviewers'.
     TimeUp,
     /// A new challenge was issued for another attempt.
     Retried,
@@ -93,7 +94,7 @@ impl State {
         use Event as E;
         Ok(match (self, event) {
             (Self::Pending, E::CaptureReceived) => Self::Processing,
-            (Self::Pending, E::TimeUp) => Self::Expired,
+            (Self::Pending | Self::Review, E::TimeUp) => Self::Expired,
             (Self::Processing, E::Judged(Decision::Verified)) | (Self::Review, E::Approved) => {
                 Self::Verified
             }

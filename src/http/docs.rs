@@ -1,9 +1,7 @@
-//! `/openapi.json`, a page to browse it, and the front page.
+//! `/openapi.json` and a page to browse it.
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
@@ -21,14 +19,8 @@ pub(super) fn router(openapi: OpenApi) -> Router<State> {
                   img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
                   form-action 'none'";
     let browse = SwaggerUi::new("/docs/api").url("/openapi.json", openapi);
-    Router::new().merge(browse).route("/", get(front)).layer(
-        SetResponseHeaderLayer::if_not_present(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(policy),
-        ),
-    )
-}
-
-async fn front() -> Response {
-    Html(include_str!("front.html")).into_response()
+    Router::new().merge(browse).layer(SetResponseHeaderLayer::if_not_present(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(policy),
+    ))
 }

@@ -1,4 +1,4 @@
-//! The HTTP door: routes, credentials, problems.
+//! The HTTP door: routes, credentials, problems, and the pages that people use.
 //!
 //! Handlers parse, call one use case of [`crate::service`] and render; they decide nothing. Every
 //! error is `application/problem+json` (RFC 9457) made in [`problem`].
@@ -8,6 +8,7 @@ mod auth;
 mod body;
 pub mod docs;
 mod once;
+pub mod pages;
 pub mod problem;
 mod serve;
 mod trace;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub sandbox: Option<sandbox::Probe>,
     /// How requests are bounded.
     pub limits: Limits,
+    /// Origins of apps that may show the onboarding in a frame.
+    pub embedders: Vec<String>,
     /// Ends event streams when the service stops.
     pub closing: CancellationToken,
     in_flight: Semaphore,
@@ -89,12 +92,14 @@ impl State {
         metrics: PrometheusHandle,
         sandbox: Option<sandbox::Probe>,
         limits: Limits,
+        embedders: Vec<String>,
     ) -> Self {
         Self(Arc::new(Shared {
             services,
             metrics,
             sandbox,
             limits,
+            embedders,
             closing: CancellationToken::new(),
             in_flight: Semaphore::new(limits.in_flight),
             uploads: Semaphore::new(limits.uploads),
@@ -116,10 +121,10 @@ pub fn router(state: &State) -> Router {
     public(state).merge(api::health::router().with_state(state.clone()))
 }
 
-/// The API and its documentation.
+/// The API, its documentation and the pages.
 pub fn public(state: &State) -> Router {
     let (api, openapi) = api::router().split_for_parts();
-    finish(api.merge(docs::router(openapi)), state)
+    finish(api.merge(docs::router(openapi)).merge(pages::router()), state)
 }
 
 /// Health and metrics, for operators, on an address of their own.

@@ -72,7 +72,8 @@ types! {
     CaptureInvalid = "capture-invalid", UNPROCESSABLE_ENTITY, "The capture can't be decoded", "Record again and send the whole file.";
     CaptureOverLimit = "capture-over-limit", UNPROCESSABLE_ENTITY, "The capture is over a limit", "Record a shorter video, at a lower resolution or frame rate.";
     ConsentChanged = "consent-changed", PRECONDITION_FAILED, "The consent changed in the meantime", "Read the consent, and send the change again on top of it.";
-    Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused. Ask the person for consent.";
+    Denied = "consent-denied", FORBIDDEN, "Consent does not allow this use", "The member `rule` names the rule that refused, and `refusals` says so for each cameo; docs/permissions.md has what to do about each rule.";
+    TextKept = "consent-text-kept", CONFLICT, "The consent text is kept already and never changes", "Give the changed text a new version.";
     NoRecipientKey = "generator-key-missing", CONFLICT, "The generator has no key to seal to", "Make an X25519 key with `cameo token keygen` and register its public half with `POST /v1/generator/keys`.";
     TooManyReports = "too-many-reports", CONFLICT, "The use has as many reports as are kept", "Report a use when its state changes, not more often.";
     RequestSettled = "request-settled", CONFLICT, "The request is not pending any more", "Read the request and act on its `state`.";
@@ -206,6 +207,7 @@ impl From<Error> for Problem {
             Error::ConsentChanged { current } => {
                 Self::new(Type::ConsentChanged, detail).with("current_version", current)
             }
+            Error::TextKept => Self::new(Type::TextKept, detail),
             Error::NoRecipientKey => Self::new(Type::NoRecipientKey, detail),
             Error::TooManyReports { .. } => Self::new(Type::TooManyReports, detail),
             Error::RequestSettled => Self::new(Type::RequestSettled, detail),
@@ -329,6 +331,7 @@ mod tests {
             (Error::Capture(media::Error::TooLong { max_ms: 1 }), "capture-over-limit", 422),
             (Error::Capture(media::Error::ChildDied { signal: None }), "unavailable", 503),
             (Error::ConsentChanged { current: 1 }, "consent-changed", 412),
+            (Error::TextKept, "consent-text-kept", 409),
             (Error::NoRecipientKey, "generator-key-missing", 409),
             (Error::TooManyReports { max: 1 }, "too-many-reports", 409),
             (Error::RequestSettled, "request-settled", 409),

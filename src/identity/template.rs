@@ -215,7 +215,14 @@ mod tests {
 
     fn face(bin: PoseBin, vector: Vec<f32>) -> FaceTemplate {
         let pose = Pose { yaw: 1.0, pitch: -2.0, roll: 0.5 };
-        FaceTemplate { bin, pose, vector, keypoints: [[0.4, 0.5]; 5], frame: Some([640, 480]), quality: 80 }
+        FaceTemplate {
+            bin,
+            pose,
+            vector,
+            keypoints: [[0.4, 0.5]; 5],
+            frame: Some([640, 480]),
+            quality: 80,
+        }
     }
 
     fn sample() -> Template {

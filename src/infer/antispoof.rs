@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::error::Error;
 use super::geometry::Area;
-use super::manifest::adapter::{self, Activation};
+use super::manifest::adapter::{self, Activation, Calibration, Shrink};
 use super::manifest::{Adapter, Model};
-use super::picture::{Crop, Frame, stretch};
-use super::session::{Input, Pool, Port, Runtime};
+use super::picture::{Crop, Frame, squeeze, stretch};
+use super::session::{Pool, Port, Runtime};
 
 /// The installed anti-spoof networks, one or more.
 #[derive(Debug)]
@@ -59,12 +59,17 @@ impl AntiSpoof {
             .iter()
             .map(|m| {
                 let area = enlarge(face, m.params.crop_scale, frame);
-                stretch(frame, &area, m.params.image.width, m.params.image.height)
+                let (width, height) = (m.params.image.width, m.params.image.height);
+                match m.params.shrink {
+                    Shrink::Linear => stretch(frame, &area, width, height),
+                    Shrink::Area => squeeze(frame, &area, width, height),
+                }
             })
             .collect()
     }
 
-    /// Probability that a face is live, 0–1, averaged over the networks.
+    /// Probability that a face is live, 0–1, averaged over the networks: of a calibrated one, the
+    /// posterior at even odds.
     ///
     /// # Errors
     /// [`Error::Shape`] where the crops are not from [`AntiSpoof::crops`]; [`Error::Run`].
@@ -85,16 +90,17 @@ impl AntiSpoof {
 
 impl Member {
     fn live(&self, crop: &Crop) -> Result<f32, Error> {
-        let image = &self.params.image;
-        let tensor = crop.tensor(image)?;
-        let outputs = self.pool.run(&[Input::F32(&super::extents(image), &tensor)])?;
+        let outputs = self.pool.run_on_crop(&self.params.image, crop)?;
         let classes = outputs.first().map_or(&[][..], |o| &o.data);
         let live = match self.params.activation {
             Activation::None => classes.get(self.params.live_class as usize).copied(),
             Activation::Softmax => softmax(classes, self.params.live_class as usize),
         };
         match live {
-            Some(p) if p.is_finite() => Ok(p.clamp(0.0, 1.0)),
+            Some(p) if p.is_finite() => {
+                let p = p.clamp(0.0, 1.0);
+                Ok(self.params.calibration.map_or(p, |c| calibrated(p, c)))
+            }
             _ => Err(Error::Run {
                 id: self.pool.id().to_owned(),
                 detail: "its live probability is not a number".to_owned(),
@@ -116,6 +122,13 @@ fn enlarge(face: &Area, scale: f32, frame: &Frame<'_>) -> Area {
         width,
         height,
     }
+}
+
+/// The probability at even odds that a calibration makes of a network's own.
+fn calibrated(p: f32, c: Calibration) -> f32 {
+    let p = p.clamp(f32::EPSILON, 1.0 - f32::EPSILON);
+    let llr = (c.slope * (p / (1.0 - p)).ln() + c.offset).clamp(-c.limit, c.limit);
+    1.0 / (1.0 + (-llr).exp())
 }
 
 fn softmax(logits: &[f32], class: usize) -> Option<f32> {
@@ -142,6 +155,16 @@ mod tests {
             enlarge(&face, 4.0, &frame),
             Area { left: 36.0, top: 0.0, width: 64.0, height: 80.0 }
         );
+    }
+
+    #[test]
+    fn a_calibrated_probability_never_says_more_than_its_limit() {
+        let c = Calibration { slope: 0.5, offset: -1.0, limit: 2.0 };
+        let odds = |p: f32| (p / (1.0 - p)).ln();
+        assert!((odds(calibrated(0.5, c)) + 1.0).abs() < 1e-4);
+        assert!((odds(calibrated(0.9, c)) - (0.5 * odds(0.9) - 1.0)).abs() < 1e-4);
+        assert!((odds(calibrated(0.0, c)) + 2.0).abs() < 1e-4);
+        assert!((odds(calibrated(1.0, c)) - 2.0).abs() < 1e-4);
     }
 
     #[test]

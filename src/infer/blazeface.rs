@@ -7,7 +7,7 @@ use super::error::Error;
 use super::geometry::Area;
 use super::manifest::{Model, adapter};
 use super::picture::{Frame, letterbox};
-use super::session::{Input, Pool, Port, Runtime};
+use super::session::{Pool, Port, Runtime};
 
 /// Numbers per anchor: centre, size and six points.
 const BOX: usize = 16;
@@ -43,8 +43,7 @@ impl BlazeFace {
     pub(super) fn detect(&self, frame: &Frame<'_>, fill: f32) -> Result<Vec<Detection>, Error> {
         let image = &self.params.image;
         let (crop, scale) = letterbox(frame, image.width, image.height, fill)?;
-        let tensor = crop.tensor(image)?;
-        let outputs = self.pool.run(&[Input::F32(&super::extents(image), &tensor)])?;
+        let outputs = self.pool.run_on_crop(image, &crop)?;
         let mut candidates = Vec::new();
         for (grid, output) in self.params.grids.iter().zip(outputs.chunks_exact(2)) {
             let [scores, boxes] = output else { continue };

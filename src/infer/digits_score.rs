@@ -116,6 +116,23 @@ pub fn score<M: DigitModel>(
     })
 }
 
+/// Log-likelihood in nats of `digits` and nothing after them; it stops early, with what is below
+/// `floor` too, once that is certain.
+pub fn log_likelihood<M: DigitModel>(
+    model: &mut M,
+    digits: &[u8],
+    floor: f32,
+) -> Result<f32, M::Error> {
+    let mut total = 0.0;
+    for i in 0..=digits.len() {
+        total += model.next(&digits[..i])?[token_at(digits, i)];
+        if total < floor {
+            break;
+        }
+    }
+    Ok(total)
+}
+
 /// Log-softmax over the eleven outcomes.
 pub fn log_softmax(logits: LogProbs) -> LogProbs {
     let max = logits.iter().copied().fold(f32::MIN, f32::max);

@@ -7,7 +7,7 @@ use super::facemesh::{Mesh, VERTICES};
 use super::geometry::Similarity;
 use super::manifest::{Model, adapter};
 use super::picture::{Crop, Frame, warp};
-use super::session::{Input, Pool, Port, Runtime};
+use super::session::{Pool, Port, Runtime};
 use crate::domain::template::EmbeddingModel;
 
 /// The model and its parameters.
@@ -82,9 +82,7 @@ impl FaceEmbedder {
     /// # Errors
     /// [`Error::Shape`] where the crop is not from [`FaceEmbedder::align`]; [`Error::Run`].
     pub fn embed(&self, aligned: &Crop) -> Result<Vec<f32>, Error> {
-        let tensor = aligned.tensor(&self.params.image)?;
-        let mut outputs =
-            self.pool.run(&[Input::F32(&super::extents(&self.params.image), &tensor)])?;
+        let mut outputs = self.pool.run_on_crop(&self.params.image, aligned)?;
         let vector = outputs.pop().map(|o| o.data).unwrap_or_default();
         if vector.iter().all(|v| v.is_finite()) {
             Ok(vector)

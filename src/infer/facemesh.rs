@@ -10,7 +10,7 @@ use super::error::Error;
 use super::geometry::{Area, Similarity};
 use super::manifest::{Model, adapter};
 use super::picture::{Frame, warp};
-use super::session::{Input, Pool, Port, Runtime};
+use super::session::{Pool, Port, Runtime};
 
 /// Vertices of the mesh.
 pub const VERTICES: usize = 468;
@@ -198,8 +198,8 @@ impl FaceMesh {
             f64::from(region.side),
             f64::from(region.angle),
         );
-        let tensor = warp(frame, &to_frame, image.width, image.height)?.tensor(image)?;
-        let outputs = self.pool.run(&[Input::F32(&super::extents(image), &tensor)])?;
+        let crop = warp(frame, &to_frame, image.width, image.height)?;
+        let outputs = self.pool.run_on_crop(image, &crop)?;
         let [mesh, presence] = &outputs[..] else { return Ok(None) };
         let presence = presence.data.first().copied().unwrap_or(0.0);
         let sound = mesh.data.iter().all(|v| v.is_finite());

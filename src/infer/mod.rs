@@ -105,21 +105,30 @@ impl Models {
     /// [`Error::RuntimeMissing`], [`Error::RuntimeUnusable`], [`Error::ModelUnreadable`],
     /// [`Error::ModelAltered`], [`Error::ModelInvalid`], [`Error::Transcription`].
     pub fn load(manifest: &Manifest, options: &LoadOptions) -> Result<Self, Error> {
-        let runtime = Runtime::load(&options.runtime)?;
-        // Crops are small: OpenCV's threads would cost more than they gain.
-        opencv::core::set_num_threads(1)?;
+        let runtime = runtime(options)?;
         let mut models = Self::default();
         for role in Role::ALL {
             let chosen = manifest.filling(options.set, role);
-            if chosen.is_empty() || !chosen.iter().all(|m| m.path(&options.dir).is_file()) {
-                continue;
+            if !chosen.is_empty() && chosen.iter().all(|m| m.path(&options.dir).is_file()) {
+                models.load_role(role, &chosen, &runtime, options)?;
             }
-            models.load_role(role, &chosen, &runtime, options)?;
-            let refs = chosen
-                .iter()
-                .map(|m| ModelRef { id: m.id.clone(), sha256: m.sha256.to_string() })
-                .collect();
-            models.refs.insert(role, refs);
+        }
+        Ok(models)
+    }
+
+    /// Loads just these models, all of which must be there; a model whose `file` is an absolute path
+    /// may lie anywhere.
+    ///
+    /// # Errors
+    /// As of [`Models::load`], and [`Error::ModelMissing`].
+    pub fn load_only(chosen: &[&Model], options: &LoadOptions) -> Result<Self, Error> {
+        let runtime = runtime(options)?;
+        let mut models = Self::default();
+        for role in Role::ALL {
+            let of: Vec<&Model> = chosen.iter().copied().filter(|m| m.role == role).collect();
+            if !of.is_empty() {
+                models.load_role(role, &of, &runtime, options)?;
+            }
         }
         Ok(models)
     }
@@ -131,6 +140,11 @@ impl Models {
         runtime: &Runtime,
         options: &LoadOptions,
     ) -> Result<(), Error> {
+        let refs = chosen
+            .iter()
+            .map(|m| ModelRef { id: m.id.clone(), sha256: m.sha256.to_string() })
+            .collect();
+        self.refs.insert(role, refs);
         let (dir, n) = (options.dir.as_path(), options.sessions);
         if role == Role::AntiSpoof {
             self.antispoof = Some(AntiSpoof::load(runtime, chosen, dir, n)?);
@@ -173,6 +187,12 @@ impl Models {
     pub fn refs(&self) -> &BTreeMap<ModelRole, Vec<ModelRef>> {
         &self.refs
     }
+}
+
+fn runtime(options: &LoadOptions) -> Result<Runtime, Error> {
+    // Crops are small: OpenCV's threads would cost more than they gain.
+    opencv::core::set_num_threads(1)?;
+    Runtime::load(&options.runtime)
 }
 
 fn load_whisper(model: &Model, dir: &Path, kind: WhisperKind) -> Result<WhisperModel, Error> {

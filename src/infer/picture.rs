@@ -225,6 +225,15 @@ pub fn stretch(frame: &Frame<'_>, area: &Area, width: u32, height: u32) -> Resul
     resize(frame, area, width, height, imgproc::INTER_LINEAR)
 }
 
+/// Like [`stretch`], but a part larger than the result is averaged, so that fine detail of a
+/// high-resolution camera leaves no false patterns.
+pub fn squeeze(frame: &Frame<'_>, area: &Area, width: u32, height: u32) -> Result<Crop, Error> {
+    let part = frame.rect(area);
+    let shrinks = part.width >= width as i32 && part.height >= height as i32;
+    let how = if shrinks { imgproc::INTER_AREA } else { imgproc::INTER_LINEAR };
+    resize(frame, area, width, height, how)
+}
+
 /// The whole frame fitted into `fill` (0–1) of `width` x `height` at its own shape, at the top
 /// left, the rest black; with it, how many pixels of the result one pixel of the frame became.
 pub fn letterbox(

@@ -14,6 +14,8 @@ use ort::value::{DynTensor, TensorElementType, TensorRef, ValueType};
 
 use super::error::Error;
 use super::manifest::Model;
+use super::manifest::adapter::ImageInput;
+use super::picture::Crop;
 use crate::crypto::hash;
 
 /// No model is larger than this, whatever a manifest says: 512 MiB.
@@ -176,6 +178,15 @@ impl Pool {
             return Err(self.failed("no session".to_owned()));
         };
         self.run_on(session, inputs)
+    }
+
+    /// Runs a model whose only input is a picture of the size that `image` says; see [`Pool::run`].
+    ///
+    /// # Errors
+    /// As of [`Crop::tensor`] and [`Pool::run`].
+    pub fn run_on_crop(&self, image: &ImageInput, crop: &Crop) -> Result<Vec<Output>, Error> {
+        let tensor = crop.tensor(image)?;
+        self.run(&[Input::F32(&super::extents(image), &tensor)])
     }
 
     fn run_on(&self, session: &mut Session, inputs: &[Input<'_>]) -> Result<Vec<Output>, Error> {

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::geometry::Area;
 use super::manifest::{Model, adapter};
 use super::picture::{Frame, letterbox};
-use super::session::{Input, Pool, Port, Runtime};
+use super::session::{Pool, Port, Runtime};
 
 /// The detector and its parameters.
 #[derive(Debug)]
@@ -42,8 +42,7 @@ impl YuNet {
     pub(super) fn detect(&self, frame: &Frame<'_>, fill: f32) -> Result<Vec<Detection>, Error> {
         let image = &self.params.image;
         let (crop, scale) = letterbox(frame, image.width, image.height, fill)?;
-        let tensor = crop.tensor(image)?;
-        let outputs = self.pool.run(&[Input::F32(&super::extents(image), &tensor)])?;
+        let outputs = self.pool.run_on_crop(image, &crop)?;
         let mut candidates = Vec::new();
         for (stride, output) in self.params.strides.iter().zip(outputs.chunks_exact(4)) {
             let [class, object, boxes, points] = output else { continue };

@@ -31,7 +31,9 @@ mod timeline;
 use crate::domain::evidence::{EVIDENCE_VERSION, Evidence};
 use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, Verdict};
 
+pub use pad::check as judge_pad;
 pub use policy::Policy;
+pub use speech::{edit_distance, judge_reading};
 use timeline::Timeline;
 
 /// Judges a capture.

@@ -9,7 +9,8 @@ use super::result;
 use crate::domain::evidence::SpoofEvidence;
 use crate::domain::verdict::{Check, CheckResult, ReasonCode, Status};
 
-pub(super) fn check(spoof: Option<&SpoofEvidence>, p: &PadPolicy) -> CheckResult {
+/// Judges the anti-spoof samples alone.
+pub fn check(spoof: Option<&SpoofEvidence>, p: &PadPolicy) -> CheckResult {
     let Some(spoof) = spoof else {
         let reasons = vec![ReasonCode::PadUnavailable];
         return result(Check::Pad, Status::Unavailable, None, None, reasons);

@@ -50,6 +50,16 @@ pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPoli
     result(Check::Speech, status, Some(share(edits)), Some(share(forgiven)), reasons)
 }
 
+/// Whether a transcript, wherever it lies in time, is a reading of `asked`: for measuring what the
+/// policy makes of a transcription model.
+pub fn judge_reading(asked: &[u8], transcript: &Transcript, p: &SpeechPolicy) -> Status {
+    if transcript.digits_present < p.min_digits_present || transcript.digits.is_empty() {
+        return Status::Fail;
+    }
+    let heard: Vec<u8> = transcript.digits.iter().map(|d| d.digit).take(MAX_HEARD).collect();
+    weigh(edit_distance(asked, &heard), &transcript.digits, transcript, p).0
+}
+
 /// Holds edits and score against each other; see the table in `docs/verdict.md`.
 fn weigh(
     edits: usize,
@@ -130,7 +140,7 @@ impl OnCamera {
 }
 
 /// Levenshtein distance: substitutions, insertions and deletions each cost one.
-fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+pub fn edit_distance(a: &[u8], b: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];

@@ -1,10 +1,14 @@
 //! Audit: the log's entries, its signed heads, and proofs.
 
 use super::ledger::frontier;
+use super::publish::PublishError;
 use super::{Error, Inner, Result};
 use crate::env::Millis;
 use crate::store::log;
-use crate::tlog::proof::{MemoryNodes, Plan};
+use crate::tlog::proof_file::ProofFile;
+use crate::tlog::prover::ProverError;
+use crate::tlog::publish::{self, Tiles};
+use crate::tlog::tile::CHECKPOINT;
 use crate::tlog::{self, Hash, TreeHead, checkpoint};
 
 /// One entry as it is stored: its bytes are what is hashed.
@@ -46,9 +50,6 @@ pub struct Consistency {
 
 /// The longest page of entries.
 pub const MAX_PAGE: u32 = 1000;
-/// The largest log for which proofs are computed from all its leaf hashes; beyond it they have to
-/// come from tiles.
-pub const MAX_PROOF_SIZE: u64 = 1 << 20;
 
 impl Inner {
     /// Entries from index `from` on, in order.
@@ -78,62 +79,61 @@ impl Inner {
         Ok(frontier(&log::head(&mut self.db().read().await?).await?)?.head())
     }
 
-    /// The head, signed (C2SP tlog-checkpoint).
+    /// The head, signed (C2SP tlog-checkpoint), as it is committed now. What was published of it is
+    /// in [`Inner::tiles`].
     ///
     /// # Errors
     /// Those of the store.
     pub async fn checkpoint(&self) -> Result<Vec<u8>> {
-        let head = self.tree_head().await?;
-        checkpoint::sign(self.signing.origin(), &head, self.signing.log())
-            .map_err(|e| Error::Internal(format!("a checkpoint: {e}")))
+        Ok(self.signed_head().await?.1)
     }
 
     /// Proves that entry `index` is in the log.
     ///
     /// # Errors
-    /// [`Error::NotFound`] beyond the end; [`Error::Unavailable`] where the log is too long.
+    /// [`Error::NotFound`] beyond the end; [`Error::Unavailable`] where the tiles can't be read.
     pub async fn prove_inclusion(&self, index: u64) -> Result<Inclusion> {
-        let of = move |size| Plan::inclusion(index, size).map_err(|_| Error::NotFound("log entry"));
-        let (head, proof) = self.prove(of).await?;
-        let leaf = log::leaf_hashes(&mut self.db().read().await?, index, index + 1).await?;
-        let leaf_hash = leaf.first().copied().map(Hash).ok_or(Error::NotFound("log entry"))?;
-        Ok(Inclusion { index, leaf_hash, head, proof })
+        let prover = self.prover().await?;
+        on_tiles(move || {
+            let (leaf_hash, proof) = (prover.leaf(index)?, prover.inclusion(index)?);
+            Ok(Inclusion { index, leaf_hash, head: prover.head(), proof })
+        })
+        .await
+    }
+
+    /// The same as a file to take along (C2SP tlog-proof), with the cosignatures that the published
+    /// checkpoint has where it is of the same size.
+    ///
+    /// # Errors
+    /// As of [`prove_inclusion`](Self::prove_inclusion).
+    pub async fn proof_file(&self, index: u64) -> Result<Vec<u8>> {
+        let p = self.prove_inclusion(index).await?;
+        let folder = self.tiles().clone();
+        let key = self.signing.log_key()?;
+        let shown =
+            on_tiles(move || Ok(folder.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
+        let fits = |note: &Vec<u8>| {
+            checkpoint::open(note, std::slice::from_ref(&key)).is_ok_and(|c| c.head == p.head)
+        };
+        let checkpoint = match shown.filter(fits) {
+            Some(note) => note,
+            None => self.signing.sign(&p.head)?,
+        };
+        Ok(ProofFile { extra: None, index, proof: p.proof, checkpoint }.to_bytes())
     }
 
     /// Proves that the log now continues the log of `old_size` entries.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where the log never had that many; [`Error::Unavailable`] where it is
-    /// too long.
+    /// [`Error::NotFound`] where the log never had that many; [`Error::Unavailable`] where the
+    /// tiles can't be read.
     pub async fn prove_consistency(&self, old_size: u64) -> Result<Consistency> {
-        let of = move |size| {
-            Plan::consistency(old_size, size).map_err(|_| Error::NotFound("log of that size"))
-        };
-        let (head, proof) = self.prove(of).await?;
-        Ok(Consistency { old_size, head, proof })
-    }
-
-    /// Makes a proof about the log as it is now.
-    async fn prove(
-        &self,
-        plan: impl FnOnce(u64) -> Result<Plan> + Send,
-    ) -> Result<(TreeHead, Vec<Hash>)> {
-        let _turn = self.proofs.acquire().await.map_err(|_| Error::Busy)?;
-        let mut tx = self.db().snapshot().await?;
-        let stored = log::head(&mut tx).await?;
-        let plan = plan(stored.size)?;
-        if stored.size > MAX_PROOF_SIZE {
-            return Err(Error::Unavailable("the log is too long for proofs from this endpoint"));
-        }
-        let leaves = log::leaf_hashes(&mut tx, 0, stored.size).await?;
-        let head = frontier(&stored)?.head();
-        let hashing = tokio::task::spawn_blocking(move || {
-            plan.prove(&MemoryNodes::new(leaves.into_iter().map(Hash).collect()))
-        });
-        let proof = hashing.await.ok().and_then(Result::ok).flatten();
-        let proof =
-            proof.ok_or_else(|| Error::Internal("the log has too few leaf hashes".into()))?;
-        Ok((head, proof))
+        let prover = self.prover().await?;
+        on_tiles(move || {
+            let proof = prover.consistency(old_size)?;
+            Ok(Consistency { old_size, head: prover.head(), proof })
+        })
+        .await
     }
 
     /// Replays the whole log from the database against its head, and says where it breaks.
@@ -161,4 +161,16 @@ impl Inner {
         }
         Ok(replay.finish())
     }
+}
+
+/// Reads tiles away from the threads that serve.
+async fn on_tiles<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ProverError> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|e| Error::Internal(format!("a proof: {e}")))?;
+    done.map_err(|e| match e {
+        ProverError::OutOfRange(_) => Error::NotFound("log entry or log of that size"),
+        ProverError::Tiles(e) => PublishError::from(e).into(),
+    })
 }

@@ -1,15 +1,21 @@
 //! What measuring a capture costs, stage by stage, in CPU time of the calling thread (every model
-//! runs on it).
+//! runs on it); and an effect that is its log entry alone.
 
 use crate::domain::challenge::Challenge;
 use crate::domain::evidence::MediaFacts;
+use crate::env::thread_cpu_ms;
 use crate::infer::Models;
 use crate::infer::geometry::Area;
 use crate::infer::picture::{Frame, Thumbnail, look};
 use crate::infer::pose::pose;
 use crate::infer::track::Tracker;
 
+use super::Services;
+use super::ledger::Note;
 use super::measure::{Error, Measurer};
+use crate::run_batched;
+use crate::store::meta;
+use crate::tlog::Kind;
 
 /// A capture in memory.
 #[derive(Clone)]
@@ -41,6 +47,34 @@ pub struct Stage {
     pub runs: usize,
     /// CPU time of all runs in milliseconds.
     pub cpu_ms: f64,
+}
+
+/// Appends an entry about nobody, and returns its index when it is durable.
+///
+/// # Errors
+/// Those of the store.
+pub async fn append(services: &Services) -> super::Result<u64> {
+    run_batched!(services.batch(), "bench.append", |tx| {
+        let mut ledger = services.ledger(tx).await?;
+        let index = ledger.add(Note::new(Kind::Admin).public("action", "bench"))?;
+        ledger.write(tx).await?;
+        Ok::<_, super::Error>(index)
+    })
+}
+
+/// An effect and its entry: a row of this name that says where the entry is, and an entry that
+/// names it. Returns the entry's index when both are durable.
+///
+/// # Errors
+/// Those of the store; the name has to be a value that an entry can have.
+pub async fn effect(services: &Services, name: &str) -> super::Result<u64> {
+    run_batched!(services.batch(), "bench.effect", |tx| {
+        let mut ledger = services.ledger(tx).await?;
+        let index = ledger.add(Note::new(Kind::Admin).public("action", name))?;
+        ledger.write(tx).await?;
+        meta::set(tx, name, &index.to_be_bytes()).await?;
+        Ok::<_, super::Error>(index)
+    })
 }
 
 /// CPU time of measuring the whole clip: `frames` while its frames go by, `judge` at the end.
@@ -126,11 +160,4 @@ impl Stages {
         }
         outcome
     }
-}
-
-/// CPU time of this thread in milliseconds, from the scheduler's statistics; zero where the kernel
-/// keeps none.
-fn thread_cpu_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e6
 }

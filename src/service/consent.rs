@@ -1,7 +1,11 @@
 //! Consent: a person's permissions, as versions that are never overwritten.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::ledger::Note;
 use super::subject::{Person, Sealed};
+use super::texts::Shown;
 use super::{Error, Inner, Result};
 use crate::domain::consent::{GrantRef, Permissions};
 use crate::domain::ids::CameoId;
@@ -22,8 +26,14 @@ pub struct Version {
     pub kind: ConsentKind,
     /// What it allows; `None` where it was withdrawn.
     pub permissions: Option<Permissions>,
+    /// The same in JSON, word for word as the log commits to it.
+    pub(super) terms: Option<Vec<u8>>,
     /// The version of the text that the person agreed to.
     pub text_version: String,
+    /// Its language, where the app said.
+    pub locale: Option<String>,
+    /// SHA-256 of the text, where it is kept.
+    pub text_sha256: Option<[u8; 32]>,
     /// When.
     pub at: Millis,
     /// The log's entry about it.
@@ -65,12 +75,12 @@ impl Inner {
         &self,
         id: &CameoId,
         permissions: &Permissions,
-        text_version: &str,
+        shown: &Shown,
         expected: Option<u32>,
     ) -> Result<Version> {
         permissions.check(self.clock().now())?;
-        super::onboard::word("text_version", text_version)?;
-        self.append_consent(id, Some(permissions), text_version, expected).await
+        shown.check()?;
+        self.append_consent(id, Some(permissions), shown, expected).await
     }
 
     /// Withdraws consent: from the return of this call no further token is issued.
@@ -82,14 +92,15 @@ impl Inner {
         if latest.kind == ConsentKind::Withdrawn {
             return Ok(latest);
         }
-        self.append_consent(id, None, &latest.text_version, None).await
+        let shown = Shown { version: latest.text_version, locale: latest.locale };
+        self.append_consent(id, None, &shown, None).await
     }
 
     async fn append_consent(
         &self,
         id: &CameoId,
         permissions: Option<&Permissions>,
-        text_version: &str,
+        shown: &Shown,
         expected: Option<u32>,
     ) -> Result<Version> {
         let now = self.clock().now();
@@ -108,19 +119,25 @@ impl Inner {
                 (Some(_), false) => (ConsentKind::Given, Kind::ConsentGiven),
                 (Some(_), true) => (ConsentKind::Changed, Kind::ConsentChanged),
             };
+            let purposes = permissions.map(|p| p.scope.purposes.clone()).unwrap_or_default();
+            let text = shown.find(tx, &purposes).await?;
             let version = current + 1;
-            let sealed = permissions
-                .map(|p| self.seal(&person, Sealed::Permissions, &place(id, version), p))
+            // Word for word what the log commits to, so that it can be shown to be that.
+            let terms = permissions.map(terms).transpose()?;
+            let sealed = terms
+                .as_ref()
+                .map(|t| self.seal_bytes(&person, Sealed::Permissions, &place(id, version), t))
                 .transpose()?;
             let mut note = Note::new(event)
                 .about(&person)
-                .public("text_version", text_version)
+                .public("text_version", shown.version.as_str())
                 .commit("cameo", id.as_str())
                 .commit("version", version.to_be_bytes());
-            if let Some(p) = permissions {
-                let body = serde_json::to_vec(p)
-                    .map_err(|e| Error::Internal(format!("permissions: {e}")))?;
-                note = note.commit("permissions", body);
+            if let Some(terms) = terms {
+                note = note.commit("permissions", terms);
+            }
+            if let Some(text) = &text {
+                note = note.commit("text_sha256", text.sha256);
             }
             let log_index = ledger.add(note)?;
             let row = Consent {
@@ -128,7 +145,9 @@ impl Inner {
                 version,
                 kind,
                 permissions_sealed: sealed,
-                text_version: text_version.to_owned(),
+                text_version: shown.version.clone(),
+                locale: shown.locale.clone(),
+                text_sha256: text.map(|t| t.sha256),
                 at: now,
                 log_index,
             };
@@ -153,21 +172,33 @@ impl Inner {
 
 /// Opens a version's permissions.
 pub(super) fn open_consent(person: &Person, row: Consent) -> Result<Version> {
-    let permissions = match &row.permissions_sealed {
-        None => None,
-        Some(sealed) => {
-            let place = place(&row.cameo, row.version);
-            Some(person.open(Sealed::Permissions, &place, sealed)?)
-        }
-    };
+    let place = place(&row.cameo, row.version);
+    let open = |sealed: &Vec<u8>| person.open_bytes(Sealed::Permissions, &place, sealed);
+    let terms = row.permissions_sealed.as_ref().map(open).transpose()?;
+    let permissions = terms.as_ref().map(|t| parse_terms(t)).transpose()?;
     Ok(Version {
         version: row.version,
         kind: row.kind,
         permissions,
+        terms: terms.map(|t| t.to_vec()),
         text_version: row.text_version,
+        locale: row.locale,
+        text_sha256: row.text_sha256,
         at: row.at,
         log_index: row.log_index,
     })
+}
+
+/// What was granted, as JSON: the form that the log commits to.
+pub(super) fn terms<T: Serialize>(granted: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(granted).map_err(|e| Error::Internal(format!("what was granted: {e}")))
+}
+
+/// Reads what [`terms`] wrote.
+pub(super) fn parse_terms<T: DeserializeOwned>(terms: &[u8]) -> Result<T> {
+    // Not the parser's words: they may quote the value.
+    serde_json::from_slice(terms)
+        .map_err(|_| Error::Internal("what was granted does not parse".into()))
 }
 
 /// The cameo, as long as it is not deleted: a deleted one is as if it never was.

@@ -213,11 +213,11 @@ pub(super) async fn ancestors(tx: &mut Tx, parent: &UseId) -> Result<Option<Vec<
     let mut all = Vec::new();
     let mut next = Some(parent.clone());
     for _ in 0..MAX_ANCESTORS {
-        let Some(id) = next.take() else { return Ok(Some(all)) };
-        let found = uses::get(tx, &id).await?;
+        let Some(id) = &next else { return Ok(Some(all)) };
+        let found = uses::get(tx, id).await?;
         let found = found.filter(|u| matches!(u.outcome, UseOutcome::Allowed { .. }));
         let found = found.ok_or(Error::NotFound("use that `parent` names"))?;
-        next = found.parent.clone();
+        next.clone_from(&found.parent);
         match &found.scene {
             Some(scene) => all.extend(uses::by_scene(tx, scene).await?),
             None => all.push(found),

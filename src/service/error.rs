@@ -67,6 +67,9 @@ pub enum Error {
         /// The newest version.
         current: u32,
     },
+    /// There is another consent text of this version and language.
+    #[error("a text of this version and language is kept, and texts never change")]
+    TextKept,
     /// The generator has registered no key that a payload could be sealed to.
     #[error("this generator has no key to seal to: register one with POST /v1/generator/keys")]
     NoRecipientKey,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::consent::active;
+use super::consent::{active, parse_terms};
 use super::ledger::Note;
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
@@ -35,8 +35,13 @@ pub const MAX_PAGE: u32 = 500;
 /// What is sealed of a grant.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
-    to: SubjectId,
-    scope: Scope,
+    pub(super) to: SubjectId,
+    /// What it covers, word for word as the log commits to it.
+    pub(super) terms: Vec<u8>,
+    /// The text that the person was shown.
+    pub(super) text_version: String,
+    pub(super) locale: Option<String>,
+    pub(super) text_sha256: Option<[u8; 32]>,
 }
 
 impl Inner {
@@ -71,18 +76,19 @@ impl Inner {
             let unknown = || Error::NotFound("grant of this cameo that stands");
             let stored = grants::get(tx, grant).await?.filter(|g| g.cameo == *id);
             let stored = stored.ok_or_else(unknown)?;
-            if !grants::revoke(tx, grant, now).await? {
+            if stored.revoked.is_some() {
                 return Err(unknown());
             }
             token_status::revoke_grant(tx, id, grant.as_str(), now).await?;
-            let note = Note::new(Kind::ConsentChanged)
+            let note = Note::new(Kind::GrantRevoked)
                 .about(&person)
-                .public("event", "grant_revoked")
                 .commit("cameo", id.as_str())
                 .commit("grant", grant.as_str());
-            ledger.add(note)?;
+            let log_index = ledger.add(note)?;
             ledger.write(tx).await?;
-            view(&person, StoredGrant { revoked: Some(now), ..stored })
+            grants::revoke(tx, grant, now, log_index).await?;
+            let revoked_log_index = Some(log_index);
+            view(&person, StoredGrant { revoked: Some(now), revoked_log_index, ..stored })
         })
     }
 
@@ -91,29 +97,36 @@ impl Inner {
         &self,
         person: &Person,
         cameo: &CameoId,
-        grant: &Grant,
+        id: &GrantId,
+        kept: &Kept,
         request: Option<&RequestId>,
         at: Millis,
         log_index: u64,
     ) -> Result<StoredGrant> {
-        let kept = Kept { to: grant.to.clone(), scope: grant.scope.clone() };
         Ok(StoredGrant {
-            id: grant.id.clone(),
+            id: id.clone(),
             cameo: cameo.clone(),
-            grantee_tag: person.tag(&grant.to),
-            grant_sealed: self.seal(person, Sealed::Grant, grant.id.as_str(), &kept)?,
+            grantee_tag: person.tag(&kept.to),
+            grant_sealed: self.seal(person, Sealed::Grant, id.as_str(), kept)?,
             request: request.cloned(),
             granted: at,
             revoked: None,
             log_index,
+            revoked_log_index: None,
         })
     }
 }
 
 /// Opens a stored grant.
 pub(super) fn open_grant(person: &Person, stored: &StoredGrant) -> Result<Grant> {
-    let kept: Kept = person.open(Sealed::Grant, stored.id.as_str(), &stored.grant_sealed)?;
-    Ok(Grant { id: stored.id.clone(), to: kept.to, scope: kept.scope })
+    let kept = open_kept(person, stored)?;
+    let scope: Scope = parse_terms(&kept.terms)?;
+    Ok(Grant { id: stored.id.clone(), to: kept.to, scope })
+}
+
+/// The same with the text that the person was shown.
+pub(super) fn open_kept(person: &Person, stored: &StoredGrant) -> Result<Kept> {
+    person.open(Sealed::Grant, stored.id.as_str(), &stored.grant_sealed)
 }
 
 fn view(person: &Person, stored: StoredGrant) -> Result<GrantView> {

@@ -119,7 +119,8 @@ impl Inner {
         let (now, nobody) = (self.clock().now(), Relations::Asked(BTreeMap::new()));
         let mut owners = Vec::new();
         for id in ids {
-            let Some(case) = self.case(&mut tx, &id, &request.requester, &nobody, now).await? else {
+            let Some(case) = self.case(&mut tx, &id, &request.requester, &nobody, now).await?
+            else {
                 continue;
             };
             let owner = case.cameo.subject;

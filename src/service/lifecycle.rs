@@ -149,7 +149,8 @@ impl Inner {
             if let Some(subject) = &subject {
                 let salts = log::delete_salts(tx, &subject.subject_ref).await?;
                 subjects::delete(tx, &subject.subject).await?;
-                destroyed.insert(0, sealed("subject_key", std::slice::from_ref(&subject.wrapped_key)));
+                destroyed
+                    .insert(0, sealed("subject_key", std::slice::from_ref(&subject.wrapped_key)));
                 destroyed.push(unread("log_salts", salts));
             }
             // The cameo's id leads to nobody any more, so it may stand here for all to see.
@@ -302,12 +303,8 @@ fn unread(kind: &str, count: u64) -> Destroyed {
     Destroyed { kind: kind.into(), count, digest: hex::encode([0; 32]) }
 }
 
-const PROFILE: Profile<'_> = Profile {
-    typ: CERTIFICATE,
-    content_type: None,
-    external_aad: b"",
-    max_len: MAX_CERTIFICATE,
-};
+const PROFILE: Profile<'_> =
+    Profile { typ: CERTIFICATE, content_type: None, external_aad: b"", max_len: MAX_CERTIFICATE };
 
 #[cfg(test)]
 mod tests {

@@ -3,17 +3,20 @@
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
 //! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
 //! people, [`decisions`] says what they come to, [`resolve`] hands out tokens, [`audit`] shows the
-//! log. Every effect and its log entry are one transaction.
+//! log, [`publish`] its tiles, and [`selfaudit`] checks it. Every effect and its log entry are one
+//! transaction.
 
 pub mod access;
 pub mod audit;
 pub mod bench;
 pub mod consent;
 pub mod decisions;
+pub mod disclosure;
 mod enrol;
 mod error;
-pub mod grants;
+pub mod export;
 pub mod generators;
+pub mod grants;
 pub mod graph;
 pub mod issue;
 mod ledger;
@@ -22,11 +25,16 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod publish;
+pub mod receipts;
 pub mod requests;
 pub mod resolve;
 pub mod retention;
 pub mod review;
 pub mod rewrap;
+pub mod search;
+pub mod selfaudit;
+pub mod session;
 mod settings;
 pub mod signing;
 mod spool;
@@ -34,10 +42,12 @@ pub mod spread;
 pub mod status;
 mod subject;
 pub mod takedown;
+pub mod texts;
 pub mod use_receipt;
 pub mod uses;
 pub mod verify;
 pub mod webhooks;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -50,6 +60,7 @@ use crate::infer::Models;
 use crate::media::Decoder;
 use crate::outbound::Outbound;
 use crate::store::Db;
+use crate::store::batch::Batcher;
 
 /// Everything that the use cases work with.
 #[derive(Debug)]
@@ -82,7 +93,8 @@ pub struct Services(Arc<Inner>);
 #[derive(Debug)]
 pub struct Inner {
     parts: Parts,
-    signing: signing::Signing,
+    signing: Arc<signing::Signing>,
+    batch: Batcher,
     spool: spool::Spool,
     progress: progress::Hub,
     answers: graph::Cache,
@@ -93,8 +105,7 @@ pub struct Inner {
     unscrubbed: std::sync::atomic::AtomicBool,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
-    /// One proof at a time: each reads the whole log.
-    proofs: tokio::sync::Semaphore,
+    publication: publish::Publication,
     work: tokio::sync::Notify,
 }
 
@@ -114,11 +125,14 @@ impl Services {
     /// [`Error::Unavailable`] where the master key is another one; those of the store.
     pub async fn open(parts: Parts) -> Result<Self> {
         let spool = spool::Spool::open(&parts.settings.capture_dir)?;
-        let signing = signing::Signing::open(&parts).await?;
+        let signing = Arc::new(signing::Signing::open(&parts).await?);
+        let batch = Batcher::new(parts.db.clone(), signing.clone().signer_of_batches());
+        let publication = publish::Publication::new(&parts.settings.log);
         let workers = parts.settings.workers.max(1);
         let services = Self(Arc::new(Inner {
             parts,
             signing,
+            batch,
             spool,
             progress: progress::Hub::default(),
             answers: graph::Cache::default(),
@@ -126,7 +140,7 @@ impl Services {
             mail: tokio::sync::Notify::new(),
             unscrubbed: std::sync::atomic::AtomicBool::new(false),
             looks: tokio::sync::Semaphore::new(workers),
-            proofs: tokio::sync::Semaphore::new(1),
+            publication,
             work: tokio::sync::Notify::new(),
         }));
         services.ensure_signing_key().await?;
@@ -138,6 +152,11 @@ impl Inner {
     /// The database.
     pub fn db(&self) -> &Db {
         &self.parts.db
+    }
+
+    /// Where those meet who write often, to commit together: `run_batched!(self.batch(), …)`.
+    pub fn batch(&self) -> &Batcher {
+        &self.batch
     }
 
     /// The time.
@@ -175,3 +194,6 @@ impl Inner {
         &self.progress
     }
 }
+
+#[cfg(test)]
+mod tests;

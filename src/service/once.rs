@@ -6,8 +6,8 @@ use super::{Error, Inner, Result};
 use crate::crypto;
 use crate::crypto::seal::{self, Aad};
 use crate::env::random;
-use crate::run_tx;
 use crate::store::{Tx, idempotency};
+use crate::{run_batched, run_tx};
 
 /// An answer as it goes over the wire.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Inner {
             owner: hex::encode(random::<16>(self.entropy())),
         };
         let now = self.clock().now();
-        let begun = run_tx!(self.db(), "idempotency.begin", |tx| {
+        let begun = run_batched!(self.batch(), "idempotency.begin", |tx| {
             idempotency::begin(tx, &call.row(), now, now.plus(LEASE)).await
         })?;
         match begun {

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::consent::{active, open_consent};
+use super::consent::{active, open_consent, terms};
+use super::grants::Kept;
 use super::ledger::Note;
 use super::once::{Answer, Call};
 use super::subject::{Person, Sealed};
+use super::texts::Shown;
 use super::{Error, Inner, Result};
 use crate::crypto::hash::hmac_sha256;
 use crate::domain::consent::{Audience, Grant, Permissions, Scope};
@@ -123,6 +125,8 @@ impl Inner {
         let now = self.clock().now();
         wish.check(now)?;
         run_tx!(self.db(), "requests.ask", |tx| {
+            // Who asks twice at once is counted twice.
+            let _held = self.ledger(tx).await?;
             let cameo = active(tx, id).await?;
             let person = self.person(tx, &cameo.subject).await?;
             if wish.requester == cameo.subject {
@@ -171,7 +175,8 @@ impl Inner {
         stored.into_iter().map(|r| open_request(&person, r, now)).collect()
     }
 
-    /// Decides on a request, and returns the grant where one was given.
+    /// Decides on a request, and returns the grant where one was given. `shown` is the text that the
+    /// person saw; without one, that of the standing consent counts.
     ///
     /// # Errors
     /// [`Error::RequestSettled`] where it is not pending any more; [`Error::Invalid`] where the
@@ -180,8 +185,10 @@ impl Inner {
         &self,
         id: &RequestId,
         verdict: &Verdict,
+        shown: Option<&Shown>,
     ) -> Result<(Asked, Option<Grant>)> {
         let now = self.clock().now();
+        shown.map_or(Ok(()), Shown::check)?;
         run_tx!(self.db(), "requests.answer", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let stored = requests::get(tx, id).await?.ok_or(Error::NotFound("request"))?;
@@ -201,26 +208,50 @@ impl Inner {
                 None => None,
                 Some(scope) => {
                     scope.check(now)?;
-                    let standing = standing(tx, &person, &cameo.id).await?;
-                    may_be_granted(standing.as_ref(), &wish.requester)?;
+                    let latest = consents::latest(tx, &cameo.id).await?;
+                    let latest = latest.map(|row| open_consent(&person, row)).transpose()?;
+                    let standing = latest.as_ref().and_then(|c| c.permissions.as_ref());
+                    may_be_granted(standing, &wish.requester)?;
+                    let shown = match (shown, latest) {
+                        (Some(shown), _) => shown.clone(),
+                        (None, Some(c)) => Shown { version: c.text_version, locale: c.locale },
+                        (None, None) => return Err(Error::NotFound("consent of this cameo")),
+                    };
+                    let text = shown.find(tx, &scope.purposes).await?;
                     let grant = Grant {
                         id: GrantId::new(self.clock(), self.entropy()),
                         to: wish.requester.clone(),
                         scope,
                     };
-                    let body = serde_json::to_vec(&grant.scope)
-                        .map_err(|e| Error::Internal(format!("a grant: {e}")))?;
-                    let note = Note::new(Kind::ConsentChanged)
+                    let terms = terms(&grant.scope)?;
+                    let mut note = Note::new(Kind::GrantGiven)
                         .about(&person)
-                        .public("event", "grant_given")
+                        .public("text_version", shown.version.as_str())
                         .commit("cameo", cameo.id.as_str())
                         .commit("grant", grant.id.as_str())
                         .commit("grantee", grant.to.as_str())
-                        .commit("scope", body);
+                        .commit("scope", terms.as_slice());
+                    if let Some(text) = &text {
+                        note = note.commit("text_sha256", text.sha256);
+                    }
                     let log_index = ledger.add(note)?;
                     ledger.write(tx).await?;
-                    let row =
-                        self.seal_grant(&person, &cameo.id, &grant, Some(id), now, log_index)?;
+                    let kept = Kept {
+                        to: grant.to.clone(),
+                        terms,
+                        text_version: shown.version,
+                        locale: shown.locale,
+                        text_sha256: text.map(|t| t.sha256),
+                    };
+                    let row = self.seal_grant(
+                        &person,
+                        &cameo.id,
+                        &grant.id,
+                        &kept,
+                        Some(id),
+                        now,
+                        log_index,
+                    )?;
                     grants::insert(tx, &row).await?;
                     Some(grant)
                 }

@@ -10,7 +10,7 @@ use super::{Error, Inner, Result};
 use crate::domain::consent::{Decision, Rule};
 use crate::domain::ids::{CameoId, SceneId, UseId};
 use crate::env::Millis;
-use crate::run_tx;
+use crate::run_batched;
 use crate::store::Tx;
 use crate::store::uses::Use;
 
@@ -79,7 +79,7 @@ impl Inner {
         // Before the log's head is taken: the app may have to be asked, and places to be reserved.
         self.reserve_places(request.cameos.len()).await?;
         let relations = self.relations(request).await?;
-        let (answer, outcome) = run_tx!(self.db(), "resolve", |tx| {
+        let (answer, outcome) = run_batched!(self.batch(), "resolve", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let now = self.clock().now();
             let judged = self.judge(tx, &generator.key, request, &relations, now).await?;

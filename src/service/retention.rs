@@ -50,7 +50,10 @@ impl Inner {
             swept.destroyed.push((id, reason));
         }
         if !swept.destroyed.is_empty() {
-            tracing::info!(cameos = swept.destroyed.len(), "destroyed what had no purpose any more");
+            tracing::info!(
+                cameos = swept.destroyed.len(),
+                "destroyed what had no purpose any more"
+            );
         }
         self.forget_messages(now).await?;
         Ok(swept)

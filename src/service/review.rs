@@ -159,4 +159,35 @@ impl Inner {
         metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
         Ok(decided)
     }
+
+    /// Ends the cases that nobody decided in time, each in its own transaction with its log entry.
+    pub(super) async fn lapse_reviews(&self) -> Result<()> {
+        let now = self.clock().now();
+        let before = now.minus(self.settings().review_within);
+        let overdue =
+            verifications::overdue_reviews(&mut self.db().read().await?, before, MAX_PAGE).await?;
+        for v in overdue {
+            let lapsed = run_tx!(self.db(), "review.lapse", |tx| {
+                let mut ledger = self.ledger(tx).await?;
+                if !verifications::lapse_review(tx, &v.id, v.attempt, now).await? {
+                    return Ok::<_, Error>(false);
+                }
+                let person = self.person(tx, &v.subject).await?;
+                ledger.add(
+                    Note::new(Kind::Review)
+                        .about(&person)
+                        .public("action", "lapse")
+                        .public("outcome", State::Expired.name())
+                        .commit("verification", v.id.as_str()),
+                )?;
+                ledger.write(tx).await?;
+                Ok(true)
+            })?;
+            if lapsed {
+                self.progress.set(&v.id, Stage::Settled);
+                metrics::counter!("cameo_reviews_total", "outcome" => "lapsed").increment(1);
+            }
+        }
+        Ok(())
+    }
 }

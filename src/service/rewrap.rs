@@ -6,7 +6,9 @@
 //! a wrapped key that was made before.
 
 use super::ledger::Note;
-use super::signing::{CHECKPOINT, LOG_KEY, MASTER_ID, TOKEN};
+use super::signing::{
+    CHECKPOINT, COSIGNATURE, LOG_KEY, MASTER_ID, RECEIPT, RECEIPT_KEY, TOKEN, WITNESS_KEY,
+};
 use super::subject::owner;
 use super::webhooks::aad;
 use super::{Error, Inner, Result};
@@ -29,8 +31,9 @@ pub struct Rewrapped {
 }
 
 /// The keys that are made once, by their names in the store and what they are wrapped for: the
-/// log's, and that of consent receipts.
-const KEPT_KEYS: [(&str, &str); 2] = [(LOG_KEY, CHECKPOINT), ("receipt_key", "consent-receipt")];
+/// log's, that of consent receipts, and the witness's.
+const KEPT_KEYS: [(&str, &str); 3] =
+    [(LOG_KEY, CHECKPOINT), (RECEIPT_KEY, RECEIPT), (WITNESS_KEY, COSIGNATURE)];
 /// Rows moved in one transaction: short, so that nobody waits long.
 const BATCH: u32 = 100;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::publish::LogSettings;
 use crate::domain::challenge::{ChallengeRules, Motion};
 use crate::liveness::Policy;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub keep_capture: Duration,
     /// How long the sealed evidence is kept after the verdict; zero: it is not kept.
     pub keep_evidence: Duration,
+    /// How long a reviewer has to decide; then the person may try again.
+    pub review_within: Duration,
     /// How captures are judged.
     pub policy: Policy,
     /// Captures judged at once.
@@ -62,6 +65,8 @@ pub struct Settings {
     pub graph_kept: Duration,
     /// Who answers for the processing.
     pub controller: Controller,
+    /// How the log is published and watched.
+    pub log: LogSettings,
 }
 
 /// Who answers for the processing (ISO/IEC TS 27560: PII controller).

@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::ledger::Note;
 use super::{Error, Inner, Parts, Result};
 use crate::crypto::keyring::{Keyring, Slot};
-use crate::crypto::{KeyId, KeySet, SigningKey};
+use crate::crypto::{KeyId, KeySet, SigningKey, VerifyingKey};
 use crate::env::Millis;
 use crate::run_tx;
-use crate::store::{Tx, meta, signing_keys};
-use crate::tlog::{Kind, LogKey};
+use crate::store::batch::Sign;
+use crate::store::{Tx, log, meta, signing_keys};
+use crate::tlog::export::Writer;
+use crate::tlog::{Filter, Kind, LogKey, TreeHead, checkpoint};
 
 /// How long verifiers may keep the published keys before they ask again.
 pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
@@ -20,15 +22,19 @@ pub const KEYS_MAX_AGE: Duration = Duration::from_mins(5);
 pub struct Signing {
     tokens: RwLock<Keyring>,
     log: SigningKey,
+    receipts: SigningKey,
+    witness: SigningKey,
     origin: String,
 }
 
 impl Signing {
     pub(super) async fn open(parts: &Parts) -> Result<Self> {
         check_master(parts).await?;
-        let log = log_key(parts).await?;
+        let log = kept_key(parts, LOG_KEY, CHECKPOINT).await?;
+        let receipts = kept_key(parts, RECEIPT_KEY, RECEIPT).await?;
+        let witness = kept_key(parts, WITNESS_KEY, COSIGNATURE).await?;
         let origin = origin(&parts.settings.issuer);
-        let signing = Self { tokens: RwLock::default(), log, origin };
+        let signing = Self { tokens: RwLock::default(), log, receipts, witness, origin };
         signing.load(parts).await?;
         Ok(signing)
     }
@@ -44,9 +50,52 @@ impl Signing {
         ring.signer(now).cloned().map_err(|_| Error::Unavailable("no signing key is active"))
     }
 
-    /// The key that signs checkpoints.
-    pub(super) fn log(&self) -> &SigningKey {
-        &self.log
+    /// Signs a checkpoint of the log (C2SP tlog-checkpoint).
+    pub(super) fn sign(&self, head: &TreeHead) -> Result<Vec<u8>> {
+        checkpoint::sign(&self.origin, head, &self.log)
+            .map_err(|e| Error::Internal(format!("a checkpoint: {e}")))
+    }
+
+    /// Ends an export with its signed manifest.
+    pub(super) fn end_export(
+        &self,
+        export: Writer,
+        filter: &Filter,
+        note: &[u8],
+    ) -> Result<String> {
+        export
+            .finish(filter, &self.origin, note, &self.log)
+            .map_err(|e| Error::Internal(format!("an export's manifest: {e}")))
+    }
+
+    /// Signs checkpoints for the store's group commit.
+    pub(super) fn signer_of_batches(self: Arc<Self>) -> Box<Sign> {
+        Box::new(move |head: &log::Head| {
+            let frontier = super::ledger::frontier(head).map_err(|e| e.to_string())?;
+            self.sign(&frontier.head()).map_err(|e| e.to_string())
+        })
+    }
+
+    /// The key that cosigns the checkpoints of other logs: one of its own, as one key must not
+    /// make two kinds of statements.
+    pub(super) fn witness(&self) -> &SigningKey {
+        &self.witness
+    }
+
+    /// The public half of the key that signs checkpoints.
+    pub(super) fn verifying_key(&self) -> VerifyingKey {
+        self.log.verifying_key()
+    }
+
+    /// The key that signs consent receipts: one for the life of the database, since people keep
+    /// their receipts.
+    pub(super) fn receipts(&self) -> &SigningKey {
+        &self.receipts
+    }
+
+    /// The public keys of consent receipts.
+    pub fn receipt_keys(&self) -> KeySet {
+        std::iter::once(self.receipts.verifying_key()).collect()
     }
 
     /// The log's name: the public URL without its scheme (C2SP tlog-checkpoint).
@@ -153,6 +202,10 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 /// Where the database says which master key it belongs to.
 pub(super) const MASTER_ID: &str = "master_key_id";
 pub(super) const LOG_KEY: &str = "log_key";
+pub(super) const RECEIPT_KEY: &str = "receipt_key";
+pub(super) const RECEIPT: &str = "consent-receipt";
+pub(super) const WITNESS_KEY: &str = "witness_key";
+pub(super) const COSIGNATURE: &str = "cosignature";
 
 fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
     let id = KeyId::parse(&stored.kid)
@@ -181,19 +234,19 @@ async fn check_master(parts: &Parts) -> Result<()> {
     }
 }
 
-async fn log_key(parts: &Parts) -> Result<SigningKey> {
+/// A key that is made once and kept in the database, wrapped for `purpose`.
+async fn kept_key(parts: &Parts, name: &str, purpose: &str) -> Result<SigningKey> {
     let fresh = SigningKey::generate(&*parts.entropy)?;
     let mut value = fresh.id().0.to_vec();
-    value.extend(fresh.wrap(&parts.master, CHECKPOINT, &*parts.entropy)?);
-    let stored =
-        run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, LOG_KEY, &value).await)?;
-    let broken = || Error::Internal("the log's key is broken".into());
+    value.extend(fresh.wrap(&parts.master, purpose, &*parts.entropy)?);
+    let stored = run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, name, &value).await)?;
+    let broken = || Error::Internal(format!("the key {name} is broken"));
     let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
-    Ok(SigningKey::unwrap(&parts.master, wrapped, CHECKPOINT, KeyId(*id))?)
+    Ok(SigningKey::unwrap(&parts.master, wrapped, purpose, KeyId(*id))?)
 }
 
-/// A log's name is a URL without its scheme, so that it says where the log is found.
+/// A log's name is the URL prefix of its tiles without the scheme (C2SP tlog-tiles).
 fn origin(issuer: &str) -> String {
     let name = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
-    format!("{name}/log")
+    format!("{name}/tlog")
 }

@@ -54,9 +54,8 @@ impl Inner {
         if self.places.left() >= LOW + wanted {
             return Ok(());
         }
-        let mut block = run_tx!(self.db(), "status.reserve", |tx| {
-            token_status::reserve(tx, BLOCK).await
-        })?;
+        let mut block =
+            run_tx!(self.db(), "status.reserve", |tx| token_status::reserve(tx, BLOCK).await)?;
         shuffle(&mut block, self.entropy());
         self.places.free().extend(block);
         Ok(())

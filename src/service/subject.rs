@@ -68,7 +68,7 @@ impl Inner {
         subjects::get(tx, id).await?.map(|s| self.unwrap_person(&s)).transpose()
     }
 
-    fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
+    pub(super) fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
         let reference = stored.subject_ref;
         let key = SubjectKey::unwrap(
             &self.parts.master,

@@ -47,7 +47,9 @@ impl Inner {
             let found = found.ok_or(Error::NotFound("use that was allowed"))?;
             let takedown = match takedowns::by_use(tx, id).await? {
                 Some(known) => known,
-                None => self.open_takedown(tx, &mut ledger, &found, TakedownReason::Objection).await?,
+                None => {
+                    self.open_takedown(tx, &mut ledger, &found, TakedownReason::Objection).await?
+                }
             };
             ledger.write(tx).await?;
             let answer = answer(&takedown);

@@ -63,8 +63,7 @@ impl UseReceipt {
                 .map_err(|_| Unproven::Malformed("a hash is not 64 hexadecimal digits"))
         };
         let proof: Vec<Hash> = self.proof.iter().map(hash).collect::<Result<_, _>>()?;
-        let checkpoint =
-            checkpoint::open(self.checkpoint.as_bytes(), std::slice::from_ref(key))?;
+        let checkpoint = checkpoint::open(self.checkpoint.as_bytes(), std::slice::from_ref(key))?;
         verify_inclusion(&leaf_hash(&bytes), self.index, &checkpoint.head, &proof)?;
         let entry =
             Entry::decode(&bytes).map_err(|_| Unproven::Malformed("its entry does not decode"))?;
@@ -97,8 +96,7 @@ impl Inner {
             caller.require(Role::App)?;
         }
         let found = uses::get(&mut self.db().read().await?, id).await?;
-        let found =
-            found.filter(|u| caller.role != Role::Generator || u.generator == caller.key);
+        let found = found.filter(|u| caller.role != Role::Generator || u.generator == caller.key);
         let found = found.ok_or(Error::NotFound("use"))?;
         let entries = self.entries(found.log_index, 1).await?;
         let entry = entries.into_iter().next().ok_or(Error::NotFound("log entry"))?;

@@ -171,8 +171,7 @@ async fn view(tx: &mut Tx, record: Use, person: Option<&Person>) -> Result<UseVi
     let allowed = matches!(record.outcome, UseOutcome::Allowed { .. });
     Ok(UseView {
         requester,
-        status: allowed
-            .then(|| Status::from_value(record.token_status).unwrap_or(Status::Invalid)),
+        status: allowed.then(|| Status::from_value(record.token_status).unwrap_or(Status::Invalid)),
         outcome: outcomes::latest(tx, &record.id).await?,
         takedown: takedowns::by_use(tx, &record.id).await?,
         record,

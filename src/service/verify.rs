@@ -28,7 +28,7 @@ use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
-use crate::store::{attempts, captures_seen, failures, idempotency};
+use crate::store::{attempts, captures_seen, failures, idempotency, page_sessions};
 use crate::tlog::Kind;
 
 /// How a capture came out.
@@ -436,10 +436,11 @@ impl Inner {
         }
     }
 
-    /// What time brings about: challenges expire, kept captures and answers are deleted, keys that
+    /// What time brings about: challenges and undecided reviews expire, kept captures and answers are deleted, keys that
     /// another process made are read.
     pub async fn sweep(&self) -> Result<()> {
         self.expire_overdue().await?;
+        self.lapse_reviews().await?;
         self.reload_keys().await?;
         self.escalate_overdue().await?;
         self.scrub_again().await;
@@ -458,6 +459,7 @@ impl Inner {
         run_tx!(self.db(), "sweep.rows", |tx| {
             attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
+            page_sessions::prune(tx, now).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
             captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
         })?;

@@ -9,16 +9,17 @@ use crate::env::Millis;
 
 sql! {
     const APPEND: &str = "INSERT INTO consents
-        (cameo_id, version, kind, permissions_sealed, text_version, at_ms, log_index)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (cameo_id, version) DO NOTHING";
+        (cameo_id, version, kind, permissions_sealed, text_version, at_ms, log_index, locale,
+         text_sha256)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (cameo_id, version) DO NOTHING";
     const LATEST: &str = "SELECT cameo_id, version, kind, permissions_sealed, text_version, at_ms,
-            log_index
+            log_index, locale, text_sha256
         FROM consents WHERE cameo_id = $1 ORDER BY version DESC LIMIT 1";
     const GET: &str = "SELECT cameo_id, version, kind, permissions_sealed, text_version, at_ms,
-            log_index
+            log_index, locale, text_sha256
         FROM consents WHERE cameo_id = $1 AND version = $2";
     const LIST: &str = "SELECT cameo_id, version, kind, permissions_sealed, text_version, at_ms,
-            log_index
+            log_index, locale, text_sha256
         FROM consents WHERE cameo_id = $1 AND version > $2 ORDER BY version LIMIT $3";
 }
 
@@ -68,6 +69,10 @@ pub struct Consent {
     pub permissions_sealed: Option<Vec<u8>>,
     /// Which text the person was shown.
     pub text_version: String,
+    /// In which language, where the app said.
+    pub locale: Option<String>,
+    /// SHA-256 of the text, where it is kept.
+    pub text_sha256: Option<[u8; 32]>,
     /// When.
     pub at: Millis,
     /// The log's entry about it.
@@ -89,6 +94,8 @@ struct Row {
     text_version: String,
     at_ms: i64,
     log_index: i64,
+    locale: Option<String>,
+    text_sha256: Option<Vec<u8>>,
 }
 
 impl Row {
@@ -103,6 +110,11 @@ impl Row {
             kind,
             permissions_sealed: self.permissions_sealed,
             text_version: self.text_version,
+            locale: self.locale,
+            text_sha256: self
+                .text_sha256
+                .map(|h| rows::array("consents.text_sha256", &h))
+                .transpose()?,
             at: Millis(self.at_ms),
             log_index: rows::count("consents.log_index", self.log_index)?,
         })
@@ -128,6 +140,8 @@ pub async fn append(tx: &mut Tx, consent: &Consent) -> Result<()> {
         .bind(&consent.text_version)
         .bind(consent.at.0)
         .bind(log_index)
+        .bind(consent.locale.as_deref())
+        .bind(consent.text_sha256.as_ref().map(|h| &h[..]))
         .execute(c)
         .await
         .map(|r| r.rows_affected() == 1))?;

@@ -71,10 +71,8 @@ pub async fn insert(tx: &mut Tx, d: &Deletion) -> Result<()> {
 
 /// The certificate of a cameo.
 pub async fn get(tx: &mut Tx, cameo: &CameoId) -> Result<Option<Deletion>> {
-    let row = on!(tx, |c| sqlx::query_as::<_, Row>(GET)
-        .bind(cameo.as_str())
-        .fetch_optional(c)
-        .await)?;
+    let row =
+        on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(cameo.as_str()).fetch_optional(c).await)?;
     row.map(|r| {
         Ok(Deletion {
             cameo: rows::parse("deletions.cameo_id", &r.cameo_id)?,
@@ -102,12 +100,7 @@ pub async fn inactive(tx: &mut Tx, before: Millis, limit: u32) -> Result<Vec<Cam
     due(tx, INACTIVE, before, limit).await
 }
 
-async fn due(
-    tx: &mut Tx,
-    sql: &'static str,
-    before: Millis,
-    limit: u32,
-) -> Result<Vec<CameoId>> {
+async fn due(tx: &mut Tx, sql: &'static str, before: Millis, limit: u32) -> Result<Vec<CameoId>> {
     let ids = on!(tx, |c| sqlx::query_scalar::<_, String>(sql)
         .bind(before.0)
         .bind(i64::from(limit))

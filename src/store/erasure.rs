@@ -74,12 +74,7 @@ async fn blobs(tx: &mut Tx, sql: &'static str, whose: &str) -> Result<Vec<Vec<u8
 ///
 /// # Errors
 /// Those of the database.
-pub async fn bury(
-    tx: &mut Tx,
-    cameo: &CameoId,
-    subject: &SubjectId,
-    now: Millis,
-) -> Result<bool> {
+pub async fn bury(tx: &mut Tx, cameo: &CameoId, subject: &SubjectId, now: Millis) -> Result<bool> {
     // An id is as good as a name that nobody has: the column has to hold something.
     let nobody = format!("deleted.{cameo}");
     let buried = on!(tx, |c| sqlx::query(BURY)

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::tx::{Tx, on, sql};
-use super::{Error, Result, rows};
+use super::{Result, rows};
 use crate::domain::consent::{GrantRef, Used};
 use crate::domain::ids::{CameoId, GrantId, RequestId};
 use crate::env::Millis;
@@ -13,16 +13,17 @@ sql! {
         (id, cameo_id, grantee_tag, grant_sealed, request_id, granted_ms, revoked_ms, log_index)
         VALUES ($1, $2, $3, $4, $5, $6, NULL, $7)";
     const GET: &str = "SELECT id, cameo_id, grantee_tag, grant_sealed, request_id, granted_ms,
-            revoked_ms, log_index
+            revoked_ms, log_index, revoked_log_index
         FROM grants WHERE id = $1";
     const STANDING_TO: &str = "SELECT id, cameo_id, grantee_tag, grant_sealed, request_id,
-            granted_ms, revoked_ms, log_index
+            granted_ms, revoked_ms, log_index, revoked_log_index
         FROM grants WHERE cameo_id = $1 AND grantee_tag = $2 AND revoked_ms IS NULL
         ORDER BY id DESC LIMIT 64";
     const OF_CAMEO: &str = "SELECT id, cameo_id, grantee_tag, grant_sealed, request_id,
-            granted_ms, revoked_ms, log_index
+            granted_ms, revoked_ms, log_index, revoked_log_index
         FROM grants WHERE cameo_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-    const REVOKE: &str = "UPDATE grants SET revoked_ms = $2 WHERE id = $1 AND revoked_ms IS NULL";
+    const REVOKE: &str = "UPDATE grants SET revoked_ms = $2, revoked_log_index = $3
+        WHERE id = $1 AND revoked_ms IS NULL";
     const REVOKE_ALL: &str = "UPDATE grants SET revoked_ms = $2
         WHERE cameo_id = $1 AND revoked_ms IS NULL";
     const USED: &str = "SELECT total, day, today FROM grant_uses
@@ -55,6 +56,9 @@ pub struct StoredGrant {
     pub revoked: Option<Millis>,
     /// The log's entry about it.
     pub log_index: u64,
+    /// The log's entry about its being taken back by itself; where consent was withdrawn, the entry
+    /// about that says it.
+    pub revoked_log_index: Option<u64>,
 }
 
 impl std::fmt::Debug for StoredGrant {
@@ -73,6 +77,7 @@ struct Row {
     granted_ms: i64,
     revoked_ms: Option<i64>,
     log_index: i64,
+    revoked_log_index: Option<i64>,
 }
 
 impl Row {
@@ -86,6 +91,10 @@ impl Row {
             granted: Millis(self.granted_ms),
             revoked: self.revoked_ms.map(Millis),
             log_index: rows::count("grants.log_index", self.log_index)?,
+            revoked_log_index: self
+                .revoked_log_index
+                .map(|i| rows::count("grants.revoked_log_index", i))
+                .transpose()?,
         })
     }
 }
@@ -93,7 +102,7 @@ impl Row {
 /// Adds a grant. The log's entry must be there already (same transaction).
 ///
 /// # Errors
-/// [`Error::Conflict`] where the id is taken.
+/// [`Conflict`](super::Error::Conflict) where the id is taken.
 pub async fn insert(tx: &mut Tx, grant: &StoredGrant) -> Result<()> {
     let log_index = rows::integer("grants.log_index", grant.log_index)?;
     on!(tx, |c| sqlx::query(INSERT)
@@ -147,11 +156,14 @@ pub async fn of_cameo(
     .collect()
 }
 
-/// Takes a grant back; `false` where it wasn't there or was taken back before.
-pub async fn revoke(tx: &mut Tx, id: &GrantId, now: Millis) -> Result<bool> {
+/// Takes a grant back; `false` where it wasn't there or was taken back before. The log's entry must be
+/// there already (same transaction).
+pub async fn revoke(tx: &mut Tx, id: &GrantId, now: Millis, log_index: u64) -> Result<bool> {
+    let log_index = rows::integer("grants.revoked_log_index", log_index)?;
     on!(tx, |c| sqlx::query(REVOKE)
         .bind(id.as_str())
         .bind(now.0)
+        .bind(log_index)
         .execute(c)
         .await
         .map(|r| r.rows_affected() == 1))

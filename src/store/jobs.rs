@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::dialect::Engine;
 use super::tx::{Tx, on, sql};
-use super::verifications::{Row, Verification, all, columns};
+use super::verifications::{Row, Verification, columns};
 use super::{Result, attempts, rows};
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::verdict::Verdict;
@@ -29,9 +29,6 @@ sql! {
         WHERE id = $1 AND attempt = $2 AND claimed_by = $3 AND state = 'processing'";
     const RELEASE_ALL: &str = "UPDATE verifications SET claimed_by = NULL, claimed_until_ms = NULL
         WHERE claimed_by = $1 AND state = 'processing'";
-    const LAPSED: &str = concat!("SELECT ", columns!(), " FROM verifications
-        WHERE state = 'processing' AND claimed_until_ms <= $1
-        ORDER BY capture_received_ms, id LIMIT $2");
     const WAITING: &str = "SELECT COUNT(*) FROM verifications WHERE state = 'processing'";
     const SETTLE: &str = "UPDATE verifications SET state = $4, verdict = $5, quality = $6,
             timings = $7, cameo_id = $8, failure = $9, updated_ms = $10, claimed_by = NULL,
@@ -128,15 +125,6 @@ pub async fn release(tx: &mut Tx, job: &Job<'_>) -> Result<bool> {
 /// name. They count as tried. Returns how many.
 pub async fn release_all(tx: &mut Tx, worker: &str) -> Result<u64> {
     on!(tx, |c| sqlx::query(RELEASE_ALL).bind(worker).execute(c).await.map(|r| r.rows_affected()))
-}
-
-/// Jobs whose worker let the lease run out, at most `limit`.
-pub async fn lapsed(tx: &mut Tx, now: Millis, limit: u32) -> Result<Vec<Verification>> {
-    all(on!(tx, |c| sqlx::query_as::<_, Row>(LAPSED)
-        .bind(now.0)
-        .bind(i64::from(limit))
-        .fetch_all(c)
-        .await)?)
 }
 
 /// How many captures wait or are being judged.

@@ -8,7 +8,7 @@
 use sqlx::FromRow;
 
 use super::dialect::Engine;
-use super::tx::{Tx, on, sql};
+use super::tx::{Tx, many, on, sql};
 use super::{Error, Result, rows};
 use crate::env::Millis;
 
@@ -17,6 +17,8 @@ sql! {
     const LOCK_HEAD_POSTGRES: &str = "SELECT size, frontier FROM log_head WHERE id = 1 FOR UPDATE";
     const APPEND: &str = "INSERT INTO log_entries (idx, at_ms, kind, entry, leaf_hash)
         VALUES ($1, $2, $3, $4, $5)";
+    const APPEND_16: &str = many!(APPEND, 16, 5);
+    const APPEND_256: &str = many!(APPEND, 256, 5);
     const MOVE_HEAD: &str = "UPDATE log_head SET size = $2, frontier = $3
         WHERE id = 1 AND size = $1";
     const ENTRIES: &str = "SELECT idx, at_ms, kind, entry, leaf_hash FROM log_entries
@@ -25,9 +27,13 @@ sql! {
         WHERE idx >= $1 AND idx < $2 ORDER BY idx";
     const ADD_SALT: &str = "INSERT INTO log_salts (idx, subject_ref, salt_sealed)
         VALUES ($1, $2, $3)";
+    const ADD_SALT_16: &str = many!(ADD_SALT, 16, 3);
     const SALTS: &str = "SELECT idx, salt_sealed FROM log_salts
         WHERE subject_ref = $1 AND idx >= $2 ORDER BY idx LIMIT $3";
     const DELETE_SALTS: &str = "DELETE FROM log_salts WHERE subject_ref = $1";
+    const CHECKPOINT: &str = "SELECT size, note FROM log_checkpoint WHERE id = 1";
+    const KEEP_CHECKPOINT: &str = "INSERT INTO log_checkpoint (id, size, note) VALUES (1, $1, $2)
+        ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note";
 }
 
 /// The tree's head.
@@ -66,6 +72,20 @@ pub struct Salt {
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Salt({}, sealed)", self.index)
+    }
+}
+
+/// A salt that is to be kept.
+#[derive(Clone)]
+pub(super) struct NewSalt {
+    index: u64,
+    subject_ref: [u8; 16],
+    sealed: Vec<u8>,
+}
+
+impl std::fmt::Debug for NewSalt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewSalt({}, sealed)", self.index)
     }
 }
 
@@ -113,10 +133,27 @@ pub async fn head(tx: &mut Tx) -> Result<Head> {
     read_head(tx, HEAD).await
 }
 
+/// The newest checkpoint that was signed, with its size: it was kept in the transaction that moved
+/// the head there. `None` while nothing was appended.
+pub async fn checkpoint(tx: &mut Tx) -> Result<Option<(u64, Vec<u8>)>> {
+    on!(tx, |c| sqlx::query_as::<_, (i64, Vec<u8>)>(CHECKPOINT).fetch_optional(c).await)?
+        .map(|(size, note)| Ok((rows::count("log_checkpoint.size", size)?, note)))
+        .transpose()
+}
+
+/// Keeps the signed checkpoint of the head, in the transaction that moved it.
+pub async fn keep_checkpoint(tx: &mut Tx, size: u64, note: &[u8]) -> Result<()> {
+    let size = rows::integer("log_checkpoint.size", size)?;
+    on!(tx, |c| sqlx::query(KEEP_CHECKPOINT).bind(size).bind(note).execute(c).await.map(|_| ()))
+}
+
 /// The head, held until this transaction ends: nobody else appends meanwhile, on any replica.
 /// Reads that follow see everything that was committed by those who appended before. On SQLite
 /// every writing transaction holds that lock from its start.
 pub async fn lock_head(tx: &mut Tx) -> Result<Head> {
+    if let Some(group) = &tx.group {
+        return Ok(group.head().clone());
+    }
     let sql = match tx.engine() {
         Engine::Sqlite => HEAD,
         Engine::Postgres => LOCK_HEAD_POSTGRES,
@@ -130,7 +167,8 @@ async fn read_head(tx: &mut Tx, sql: &'static str) -> Result<Head> {
     Ok(Head { size: rows::count("log_head.size", row.size)?, frontier: row.frontier })
 }
 
-/// Appends entries and moves the head from `old` to `new`, in this transaction.
+/// Appends entries and moves the head from `old` to `new`, in this transaction; in a group commit,
+/// at its end.
 ///
 /// # Errors
 /// [`Error::Conflict`] where the head is no longer `old`; [`Error::Refused`] from the database
@@ -140,6 +178,9 @@ pub async fn append(tx: &mut Tx, old: &Head, entries: &[Entry], new: &Head) -> R
     let expected = old.size..new.size;
     if !entries.iter().map(|e| e.index).eq(expected) {
         return Err(Error::internal("log: the entries don't lead from the old head to the new"));
+    }
+    if let Some(group) = &mut tx.group {
+        return group.append(old, entries, new);
     }
     let moved = on!(tx, |c| sqlx::query(MOVE_HEAD)
         .bind(rows::integer("log_head.size", old.size)?)
@@ -151,17 +192,19 @@ pub async fn append(tx: &mut Tx, old: &Head, entries: &[Entry], new: &Head) -> R
     if !moved {
         return Err(Error::conflict("log_head"));
     }
-    for e in entries {
-        let index = rows::integer("log_entries.idx", e.index)?;
-        on!(tx, |c| sqlx::query(APPEND)
-            .bind(index)
-            .bind(e.at.0)
-            .bind(&e.kind)
-            .bind(&e.entry)
-            .bind(&e.leaf_hash[..])
-            .execute(c)
-            .await
-            .map(|_| ()))?;
+    for (sql, some) in in_chunks(entries, &[(256, APPEND_256), (16, APPEND_16), (1, APPEND)]) {
+        on!(tx, |c| {
+            let mut query = sqlx::query(sql);
+            for e in some {
+                query = query
+                    .bind(rows::integer("log_entries.idx", e.index)?)
+                    .bind(e.at.0)
+                    .bind(&e.kind)
+                    .bind(&e.entry)
+                    .bind(&e.leaf_hash[..]);
+            }
+            query.execute(c).await.map(|_| ())
+        })?;
     }
     Ok(())
 }
@@ -171,7 +214,14 @@ pub async fn append(tx: &mut Tx, old: &Head, entries: &[Entry], new: &Head) -> R
 /// # Errors
 /// [`Error::Corrupt`] where one is missing in between.
 pub async fn entries(tx: &mut Tx, from: u64, to: u64, limit: u32) -> Result<Vec<Entry>> {
-    let found: Vec<Entry> = on!(tx, |c| sqlx::query_as::<_, EntryRow>(ENTRIES)
+    let found = raw_entries(tx, from, to, limit).await?;
+    gapless(from, found.iter().map(|e| e.index))?;
+    Ok(found)
+}
+
+/// The same as they lie there, with gaps where there are any: for those who look for them.
+pub async fn raw_entries(tx: &mut Tx, from: u64, to: u64, limit: u32) -> Result<Vec<Entry>> {
+    on!(tx, |c| sqlx::query_as::<_, EntryRow>(ENTRIES)
         .bind(clamp(from))
         .bind(clamp(to))
         .bind(i64::from(limit))
@@ -179,9 +229,7 @@ pub async fn entries(tx: &mut Tx, from: u64, to: u64, limit: u32) -> Result<Vec<
         .await)?
     .into_iter()
     .map(EntryRow::parse)
-    .collect::<Result<_>>()?;
-    gapless(from, found.iter().map(|e| e.index))?;
-    Ok(found)
+    .collect()
 }
 
 /// The leaf hashes of indices `from` up to (not including) `to`, in order.
@@ -198,21 +246,37 @@ pub async fn leaf_hashes(tx: &mut Tx, from: u64, to: u64) -> Result<Vec<[u8; 32]
     found.into_iter().map(|r| rows::array("log_entries.leaf_hash", &r.leaf_hash)).collect()
 }
 
-/// Keeps what opens entry `index` for the person behind `subject_ref`.
+/// Keeps what opens entry `index` for the person behind `subject_ref`; in a group commit, at its
+/// end.
 pub async fn add_salt(
     tx: &mut Tx,
     index: u64,
     subject_ref: &[u8; 16],
     salt_sealed: &[u8],
 ) -> Result<()> {
-    let index = rows::integer("log_salts.idx", index)?;
-    on!(tx, |c| sqlx::query(ADD_SALT)
-        .bind(index)
-        .bind(&subject_ref[..])
-        .bind(salt_sealed)
-        .execute(c)
-        .await
-        .map(|_| ()))
+    let salt = NewSalt { index, subject_ref: *subject_ref, sealed: salt_sealed.to_vec() };
+    if let Some(group) = &mut tx.group {
+        group.add_salt(salt);
+        return Ok(());
+    }
+    add_salts(tx, &[salt]).await
+}
+
+/// The same for many.
+pub(super) async fn add_salts(tx: &mut Tx, salts: &[NewSalt]) -> Result<()> {
+    for (sql, some) in in_chunks(salts, &[(16, ADD_SALT_16), (1, ADD_SALT)]) {
+        on!(tx, |c| {
+            let mut query = sqlx::query(sql);
+            for s in some {
+                query = query
+                    .bind(rows::integer("log_salts.idx", s.index)?)
+                    .bind(&s.subject_ref[..])
+                    .bind(&s.sealed);
+            }
+            query.execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
 }
 
 /// A person's salts from entry `from` on, at most `limit`, in order.
@@ -240,6 +304,19 @@ pub async fn delete_salts(tx: &mut Tx, subject_ref: &[u8; 16]) -> Result<u64> {
         .execute(c)
         .await
         .map(|r| r.rows_affected()))
+}
+
+/// Cuts `all` into pieces for statements that take so many rows each: largest first, one row last.
+fn in_chunks<'a, T>(
+    mut all: &'a [T],
+    statements: &'a [(usize, &'static str)],
+) -> impl Iterator<Item = (&'static str, &'a [T])> {
+    std::iter::from_fn(move || {
+        let (rows, sql) = statements.iter().find(|(rows, _)| *rows <= all.len())?;
+        let (some, rest) = all.split_at(*rows);
+        all = rest;
+        Some((*sql, some))
+    })
 }
 
 /// A bound of a range: beyond 63 bits there is nothing.

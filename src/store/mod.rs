@@ -33,10 +33,12 @@ mod tx;
 
 pub mod api_keys;
 pub mod attempts;
+pub mod batch;
 pub mod cameos;
 pub mod captures_seen;
 pub mod consents;
 pub mod deletions;
+pub mod disclosures;
 pub mod erasure;
 pub mod failures;
 pub mod generator_keys;
@@ -46,10 +48,14 @@ pub mod idempotency;
 pub mod log;
 pub mod meta;
 pub mod outcomes;
+pub mod page_sessions;
+pub mod published;
+pub mod reconcile;
 pub mod requests;
 pub mod signing_keys;
 pub mod subjects;
 pub mod takedowns;
+pub mod texts;
 pub mod token_status;
 pub mod uses;
 pub mod verifications;
@@ -70,6 +76,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("consents", consents::STATEMENTS),
         ("deletions", deletions::STATEMENTS),
         ("erasure", erasure::STATEMENTS),
+        ("disclosures", disclosures::STATEMENTS),
         ("failures", failures::STATEMENTS),
         ("generator_keys", generator_keys::STATEMENTS),
         ("grants", grants::STATEMENTS),
@@ -80,8 +87,12 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("meta", meta::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),
         ("requests", requests::STATEMENTS),
+        ("published", published::STATEMENTS),
+        ("reconcile", reconcile::STATEMENTS),
+        ("page_sessions", page_sessions::STATEMENTS),
         ("signing_keys", signing_keys::STATEMENTS),
         ("subjects", subjects::STATEMENTS),
+        ("texts", texts::STATEMENTS),
         ("takedowns", takedowns::STATEMENTS),
         ("token_status", token_status::STATEMENTS),
         ("uses", uses::STATEMENTS),

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::tx::{Tx, on, sql};
-use super::{Error, Result, rows};
+use super::{Result, rows};
 use crate::domain::ids::{CameoId, RequestId};
 use crate::env::Millis;
 
@@ -139,7 +139,7 @@ impl Row {
 /// Adds a request.
 ///
 /// # Errors
-/// [`Error::Conflict`] where the id is taken.
+/// [`Conflict`](super::Error::Conflict) where the id is taken.
 pub async fn insert(tx: &mut Tx, request: &StoredRequest) -> Result<()> {
     on!(tx, |c| sqlx::query(INSERT)
         .bind(request.id.as_str())
@@ -227,36 +227,30 @@ pub async fn count_of_pair(
     tag: &[u8; 32],
     since: Millis,
 ) -> Result<Count> {
-    count(
-        on!(tx, |c| sqlx::query_as::<_, (i64, Option<i64>)>(COUNT_PAIR)
-            .bind(cameo.as_str())
-            .bind(&tag[..])
-            .bind(since.0)
-            .fetch_one(c)
-            .await)?,
-    )
+    count(on!(tx, |c| sqlx::query_as::<_, (i64, Option<i64>)>(COUNT_PAIR)
+        .bind(cameo.as_str())
+        .bind(&tag[..])
+        .bind(since.0)
+        .fetch_one(c)
+        .await)?)
 }
 
 /// Requests of one person for any cameo since then.
 pub async fn count_of_asker(tx: &mut Tx, tag: &[u8; 32], since: Millis) -> Result<Count> {
-    count(
-        on!(tx, |c| sqlx::query_as::<_, (i64, Option<i64>)>(COUNT_ASKER)
-            .bind(&tag[..])
-            .bind(since.0)
-            .fetch_one(c)
-            .await)?,
-    )
+    count(on!(tx, |c| sqlx::query_as::<_, (i64, Option<i64>)>(COUNT_ASKER)
+        .bind(&tag[..])
+        .bind(since.0)
+        .fetch_one(c)
+        .await)?)
 }
 
 /// Requests for a cameo that are neither decided nor lapsed.
 pub async fn count_open(tx: &mut Tx, cameo: &CameoId, now: Millis) -> Result<Count> {
-    count(
-        on!(tx, |c| sqlx::query_as::<_, (i64, Option<i64>)>(COUNT_OPEN)
-            .bind(cameo.as_str())
-            .bind(now.0)
-            .fetch_one(c)
-            .await)?,
-    )
+    count(on!(tx, |c| sqlx::query_as::<_, (i64, Option<i64>)>(COUNT_OPEN)
+        .bind(cameo.as_str())
+        .bind(now.0)
+        .fetch_one(c)
+        .await)?)
 }
 
 /// Decides on a pending request; `false` where it is not pending any more, or has lapsed.
@@ -272,11 +266,7 @@ pub async fn decide(tx: &mut Tx, id: &RequestId, state: RequestState, now: Milli
 
 /// Deletes requests that lapsed before then and led to no grant.
 pub async fn delete_old(tx: &mut Tx, before: Millis) -> Result<u64> {
-    on!(tx, |c| sqlx::query(DELETE_OLD)
-        .bind(before.0)
-        .execute(c)
-        .await
-        .map(|r| r.rows_affected()))
+    on!(tx, |c| sqlx::query(DELETE_OLD).bind(before.0).execute(c).await.map(|r| r.rows_affected()))
 }
 
 /// Lets one person, or with `None` everybody, ask in vain from now on, for ever or until then.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
 
+use super::batch::Group;
 use super::dialect::{Db, Engine};
 use super::error::{Error, Result};
 
@@ -13,7 +14,9 @@ use super::error::{Error, Result};
 #[derive(Debug)]
 pub struct Tx {
     link: Link,
-    failed: Option<Failed>,
+    pub(super) failed: Option<Failed>,
+    /// In a group commit: what its members leave for the end.
+    pub(super) group: Option<Box<Group>>,
 }
 
 /// The four kinds of connection. Dropping a transaction rolls it back.
@@ -32,7 +35,7 @@ pub(super) enum Held<'t> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
+pub(super) enum Failed {
     /// The same again may work.
     Transient,
     /// It won't.
@@ -44,6 +47,7 @@ enum Failed {
 macro_rules! on {
     ($tx:expr, |$c:ident| $body:expr) => {{
         let tx: &mut $crate::store::Tx = $tx;
+        tx.enter().await?;
         let result = match tx.connection() {
             $crate::store::tx::Held::Sqlite($c) => $body,
             $crate::store::tx::Held::Postgres($c) => $body,
@@ -62,14 +66,96 @@ macro_rules! sql {
     };
 }
 
-pub(super) use {on, sql};
+/// The text of an `INSERT … VALUES ($1, …)` for one row, made into one for `$rows` rows of
+/// `$columns` values.
+macro_rules! many {
+    ($one:expr, $rows:expr, $columns:expr) => {{
+        const LEN: usize = $crate::store::tx::many_len($one, $rows, $columns);
+        const TEXT: [u8; LEN] = $crate::store::tx::many_text($one, $rows, $columns);
+        match ::std::str::from_utf8(&TEXT) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }};
+}
+
+pub(super) use {many, on, sql};
+
+/// The length of what [`many_text`] writes.
+pub(super) const fn many_len(one: &str, rows: usize, columns: usize) -> usize {
+    let mut len = values_at(one.as_bytes());
+    let mut n = 1;
+    while n <= rows * columns {
+        len += digits(n) + 2; // `$`, and a bracket or comma after the number
+        n += 1;
+    }
+    len + 2 * rows - 1 // an opening bracket for each row, a comma between two
+}
+
+/// The rows of placeholders after what stands before them in `one`.
+pub(super) const fn many_text<const LEN: usize>(
+    one: &str,
+    rows: usize,
+    columns: usize,
+) -> [u8; LEN] {
+    let mut out = [0; LEN];
+    let one = one.as_bytes();
+    let mut at = 0;
+    while at < values_at(one) {
+        out[at] = one[at];
+        at += 1;
+    }
+    let mut n = 0;
+    while n < rows * columns {
+        if n % columns == 0 {
+            if n > 0 {
+                out[at] = b',';
+                at += 1;
+            }
+            out[at] = b'(';
+            at += 1;
+        }
+        n += 1;
+        out[at] = b'$';
+        at += 1;
+        let (mut place, mut rest) = (digits(n), n);
+        let width = place;
+        while place > 0 {
+            place -= 1;
+            out[at + place] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        at += width;
+        out[at] = if n % columns == 0 { b')' } else { b',' };
+        at += 1;
+    }
+    out
+}
+
+/// Where the last bracket opens.
+const fn values_at(text: &[u8]) -> usize {
+    let mut at = text.len();
+    while at > 0 && text[at - 1] != b'(' {
+        at -= 1;
+    }
+    at.saturating_sub(1)
+}
+
+const fn digits(mut n: usize) -> usize {
+    let mut count = 1;
+    while n >= 10 {
+        n /= 10;
+        count += 1;
+    }
+    count
+}
 
 /// How often a transaction is tried.
-const TRIES: u32 = 6;
+pub(super) const TRIES: u32 = 6;
 
 impl Tx {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, failed: None }
+        Self { link, failed: None, group: None }
     }
 
     pub(super) fn connection(&mut self) -> Held<'_> {
@@ -98,8 +184,18 @@ impl Tx {
         })
     }
 
+    /// Runs a statement that is no query: of transactions and settings.
+    pub(super) async fn control(&mut self, sql: &'static str) -> Result<()> {
+        use sqlx::Executor;
+        let result = match self.connection() {
+            Held::Sqlite(c) => c.execute(sql).await.map(|_| ()),
+            Held::Postgres(c) => c.execute(sql).await.map(|_| ()),
+        };
+        self.note(result)
+    }
+
     /// Rolls back; if the connection is broken, its end does so.
-    async fn roll_back(self) {
+    pub(super) async fn roll_back(self) {
         match self.link {
             Link::SqliteTransaction(t) => t.rollback().await.unwrap_or_default(),
             Link::PostgresTransaction(t) => t.rollback().await.unwrap_or_default(),
@@ -107,12 +203,13 @@ impl Tx {
         }
     }
 
-    async fn commit(self) -> std::result::Result<(), sqlx::Error> {
-        match self.link {
+    pub(super) async fn commit(self) -> Result<()> {
+        let done = match self.link {
             Link::SqliteTransaction(t) => t.commit().await,
             Link::PostgresTransaction(t) => t.commit().await,
             Link::SqliteConnection(_) | Link::PostgresConnection(_) => Ok(()),
-        }
+        };
+        done.map_err(committing)
     }
 }
 
@@ -183,7 +280,7 @@ impl Tries {
     ) -> Option<Result<T, E>> {
         let failed = tx.failed;
         let (error, again) = match (result, failed) {
-            (Ok(value), None) => match tx.commit().await.map_err(committing) {
+            (Ok(value), None) => match tx.commit().await {
                 Ok(()) => return Some(Ok(value)),
                 Err(e) => {
                     let again = e.is_transient();
@@ -215,7 +312,7 @@ impl Tries {
 }
 
 /// 5 ms, doubled with every attempt, plus up to as much again, so that two that collided part.
-fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     use std::sync::atomic::{AtomicU32, Ordering};
     static TURN: AtomicU32 = AtomicU32::new(0);
     let spread = TURN.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9) >> 24;
@@ -231,5 +328,19 @@ fn committing(e: sqlx::Error) -> Error {
             Error::Unavailable(cause) | Error::Internal(cause) => Error::CommitUnknown(cause),
             e => e,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    const ONE: &str = "REPLACE INTO t (a, b) VALUES ($1, $2)";
+
+    #[test]
+    fn one_row_becomes_many() {
+        const MANY: &str = many!(ONE, 6, 2);
+        assert_eq!(
+            MANY,
+            "REPLACE INTO t (a, b) VALUES ($1,$2),($3,$4),($5,$6),($7,$8),($9,$10),($11,$12)"
+        );
     }
 }

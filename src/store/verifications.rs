@@ -8,9 +8,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 
 use super::attempts;
-pub use super::jobs::{
-    Job, Settlement, claim, lapsed, release, release_all, renew, settle, waiting,
-};
+pub use super::jobs::{Job, Settlement, claim, release, release_all, renew, settle, waiting};
 use super::tx::{Tx, on, sql};
 use super::{Error, Result, rows};
 use crate::domain::challenge::Challenge;
@@ -41,8 +39,6 @@ sql! {
         WHERE state = $1 AND id > $2 ORDER BY id LIMIT $3");
     const BY_SUBJECT: &str = concat!("SELECT ", columns!(), " FROM verifications
         WHERE subject = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
-    const TRANSITION: &str = "UPDATE verifications SET state = $4, updated_ms = $5
-        WHERE id = $1 AND attempt = $2 AND state = $3";
     const ATTACH: &str = "UPDATE verifications SET state = 'processing', capture_file = $3,
             capture_sha256 = $4, capture_bytes = $5, capture_received_ms = $6, updated_ms = $6,
             claimed_by = NULL, claimed_until_ms = NULL, tries = 0, failure = NULL
@@ -56,6 +52,10 @@ sql! {
         WHERE id = $1 AND attempt = $2 AND state IN ('rejected', 'expired', 'failed')";
     const REVIEW: &str = "UPDATE verifications SET state = $3, reviewed_by = $4, reviewed_ms = $5,
             review_reason = $6, cameo_id = $7, updated_ms = $5
+        WHERE id = $1 AND attempt = $2 AND state = 'review'";
+    const OVERDUE_REVIEWS: &str = concat!("SELECT ", columns!(), " FROM verifications
+        WHERE state = 'review' AND updated_ms < $1 ORDER BY updated_ms LIMIT $2");
+    const LAPSE_REVIEW: &str = "UPDATE verifications SET state = 'expired', updated_ms = $3
         WHERE id = $1 AND attempt = $2 AND state = 'review'";
     const EXPIRE: &str = "UPDATE verifications SET state = 'expired', updated_ms = $1
         WHERE state = 'pending' AND id IN (
@@ -363,26 +363,6 @@ pub async fn by_subject(
         .await)?)
 }
 
-/// Moves attempt `attempt` from one state to another, and nothing else with it.
-pub async fn transition(
-    tx: &mut Tx,
-    id: &VerificationId,
-    attempt: u32,
-    from: State,
-    to: State,
-    now: Millis,
-) -> Result<bool> {
-    on!(tx, |c| sqlx::query(TRANSITION)
-        .bind(id.as_str())
-        .bind(i64::from(attempt))
-        .bind(from.name())
-        .bind(to.name())
-        .bind(now.0)
-        .execute(c)
-        .await
-        .map(|r| r.rows_affected() == 1))
-}
-
 /// Takes the capture of a pending attempt whose time is not up: it is then processing.
 pub async fn attach_capture(
     tx: &mut Tx,
@@ -450,6 +430,35 @@ pub async fn review(
         attempts::review(tx, id, attempt, to).await?;
     }
     Ok(reviewed)
+}
+
+/// Verifications that have waited for a reviewer since before `before`, at most `limit`.
+pub async fn overdue_reviews(tx: &mut Tx, before: Millis, limit: u32) -> Result<Vec<Verification>> {
+    all(on!(tx, |c| sqlx::query_as::<_, Row>(OVERDUE_REVIEWS)
+        .bind(before.0)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await)?)
+}
+
+/// Ends an attempt that no reviewer decided; its candidate template is deleted.
+pub async fn lapse_review(
+    tx: &mut Tx,
+    id: &VerificationId,
+    attempt: u32,
+    now: Millis,
+) -> Result<bool> {
+    let lapsed = on!(tx, |c| sqlx::query(LAPSE_REVIEW)
+        .bind(id.as_str())
+        .bind(i64::from(attempt))
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1))?;
+    if lapsed {
+        attempts::review(tx, id, attempt, State::Expired).await?;
+    }
+    Ok(lapsed)
 }
 
 /// Expires pending attempts whose time is up at `now`, at most `limit`; returns which.

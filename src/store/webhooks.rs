@@ -171,12 +171,9 @@ pub async fn put(tx: &mut Tx, hook: &Webhook) -> Result<()> {
 
 /// A generator's endpoint.
 pub async fn get(tx: &mut Tx, generator: &ApiKeyId) -> Result<Option<Webhook>> {
-    on!(tx, |c| sqlx::query_as::<_, HookRow>(GET)
-        .bind(generator.as_str())
-        .fetch_optional(c)
-        .await)?
-    .map(HookRow::parse)
-    .transpose()
+    on!(tx, |c| sqlx::query_as::<_, HookRow>(GET).bind(generator.as_str()).fetch_optional(c).await)?
+        .map(HookRow::parse)
+        .transpose()
 }
 
 /// Endpoints in the order of their generators, after one of them.
@@ -315,9 +312,5 @@ pub async fn messages(
 
 /// Forgets messages that were delivered before `before`.
 pub async fn forget(tx: &mut Tx, before: Millis) -> Result<u64> {
-    on!(tx, |c| sqlx::query(FORGET)
-        .bind(before.0)
-        .execute(c)
-        .await
-        .map(|r| r.rows_affected()))
+    on!(tx, |c| sqlx::query(FORGET).bind(before.0).execute(c).await.map(|r| r.rows_affected()))
 }

@@ -121,13 +121,18 @@ impl std::fmt::Display for LogKey {
 /// # Errors
 /// [`Error::BadOrigin`].
 pub fn sign(origin: &str, head: &TreeHead, key: &SigningKey) -> Result<Vec<u8>, Error> {
-    let log_key = LogKey::new(origin, key.verifying_key())?;
     let text = Text::new(origin, head.size, TextHash(head.root.0), "")
         .map_err(|_| Error::BadOrigin)?
         .to_bytes();
-    let signature = Signature::new(origin.to_owned(), log_key.id, key.sign(&text).to_vec())
+    sign_note(origin, &text, key)
+}
+
+/// Signs any text under the log's name (C2SP signed-note). It must not be readable as a checkpoint.
+pub(super) fn sign_note(origin: &str, text: &[u8], key: &SigningKey) -> Result<Vec<u8>, Error> {
+    let log_key = LogKey::new(origin, key.verifying_key())?;
+    let signature = Signature::new(origin.to_owned(), log_key.id, key.sign(text).to_vec())
         .map_err(|_| Error::BadOrigin)?;
-    let note = Note::new(&text, &[signature]).map_err(|_| Error::BadOrigin)?;
+    let note = Note::new(text, &[signature]).map_err(|_| Error::BadOrigin)?;
     Ok(note.to_bytes())
 }
 
@@ -137,17 +142,10 @@ pub fn sign(origin: &str, head: &TreeHead, key: &SigningKey) -> Result<Vec<u8>, 
 /// # Errors
 /// See [`Error`].
 pub fn open(note: &[u8], keys: &[LogKey]) -> Result<Checkpoint, Error> {
-    if note.len() > MAX_LEN {
-        return Err(Error::Malformed("it is too long"));
-    }
-    let note = Note::from_bytes(note).map_err(|_| Error::Malformed("it is not a signed note"))?;
-    note.verify(&Known(keys)).map_err(|e| match e {
-        NoteError::InvalidSignature { .. } => Error::BadSignature,
-        _ => Error::UnknownKey,
-    })?;
-    let text = Text::from_bytes(note.text())
+    let note = open_note(note, keys)?;
+    let text = Text::from_bytes(&note)
         .map_err(|_| Error::Malformed("its text is not origin, size and root"))?;
-    if text.to_bytes() != note.text() {
+    if text.to_bytes() != note {
         return Err(Error::Malformed("its text is not in canonical form"));
     }
     if let Some(key) = keys.iter().find(|k| k.origin != text.origin()) {
@@ -158,6 +156,31 @@ pub fn open(note: &[u8], keys: &[LogKey]) -> Result<Checkpoint, Error> {
         head: TreeHead { size: text.size(), root: Hash(text.hash().0) },
         extension: text.extension().to_owned(),
     })
+}
+
+/// A size or an index as C2SP formats write it: decimal, without leading zeroes.
+pub(super) fn decimal(text: &str) -> Option<u64> {
+    let canonical = text == "0" || text.starts_with(|c: char| ('1'..='9').contains(&c));
+    text.parse().ok().filter(|_| canonical)
+}
+
+/// A line that holds one hash in base64.
+pub(super) fn hash_line(line: &str) -> Option<Hash> {
+    BASE64_STANDARD.decode(line).ok()?.try_into().ok().map(Hash)
+}
+
+/// The text of a note that at least one of the keys signed, and no signature by any of them is
+/// false.
+pub(super) fn open_note(note: &[u8], keys: &[LogKey]) -> Result<Vec<u8>, Error> {
+    if note.len() > MAX_LEN {
+        return Err(Error::Malformed("it is too long"));
+    }
+    let note = Note::from_bytes(note).map_err(|_| Error::Malformed("it is not a signed note"))?;
+    note.verify(&Known(keys)).map_err(|e| match e {
+        NoteError::InvalidSignature { .. } => Error::BadSignature,
+        _ => Error::UnknownKey,
+    })?;
+    Ok(note.text().to_vec())
 }
 
 impl Verifier for LogKey {

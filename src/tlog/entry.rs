@@ -94,6 +94,14 @@ kinds! {
     Admin = 11 "admin",
     /// Data was destroyed: by schedule, on withdrawal or on request.
     Retention = 12 "retention",
+    /// A person gave a grant to another.
+    GrantGiven = 20 "grant_given",
+    /// A person took a grant back.
+    GrantRevoked = 21 "grant_revoked",
+    /// A text that people are shown was kept.
+    ConsentText = 22 "consent_text",
+    /// Everything that is kept of a person was handed out.
+    DataExported = 23 "data_exported",
     /// A person froze their cameo.
     CameoFrozen = 30 "cameo_frozen",
     /// A person ended the freeze.
@@ -110,6 +118,10 @@ kinds! {
     TakedownEscalated = 36 "takedown_escalated",
     /// A generator's key or webhook changed.
     GeneratorKey = 37 "generator_key",
+    /// An auditor read more than what everyone may: a search for a person, an export, a report.
+    AuditRead = 40 "audit_read",
+    /// A person's entries were opened to an auditor: asked for, approved, or read.
+    Disclosure = 41 "disclosure",
 }
 
 impl Kind {

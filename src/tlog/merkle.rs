@@ -63,6 +63,18 @@ impl Frontier {
         Self::default()
     }
 
+    /// The tree of `size` entries with these perfect subtrees, largest first.
+    ///
+    /// # Errors
+    /// [`BadFrontier`] where their number does not fit the size.
+    pub fn of(size: u64, peaks: Vec<Hash>) -> Result<Self, BadFrontier> {
+        if peaks.len() == size.count_ones() as usize {
+            Ok(Self { size, peaks })
+        } else {
+            Err(BadFrontier)
+        }
+    }
+
     /// How many entries the tree has.
     pub fn size(&self) -> u64 {
         self.size
@@ -112,10 +124,7 @@ impl Frontier {
         let (size, rest) = rest.split_first_chunk::<8>().ok_or(BadFrontier)?;
         let size = u64::from_be_bytes(*size);
         let (peaks, []) = rest.as_chunks::<32>() else { return Err(BadFrontier) };
-        if peaks.len() != size.count_ones() as usize {
-            return Err(BadFrontier);
-        }
-        Ok(Self { size, peaks: peaks.iter().copied().map(Hash).collect() })
+        Self::of(size, peaks.iter().copied().map(Hash).collect())
     }
 }
 

@@ -86,6 +86,19 @@ pub enum Fault {
     },
 }
 
+/// An entry's bytes, hashed and decoded.
+#[derive(Debug)]
+pub(super) struct Read {
+    leaf: Hash,
+    entry: Result<Entry, entry::Error>,
+}
+
+impl Read {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self { leaf: leaf_hash(bytes), entry: Entry::decode(bytes) }
+    }
+}
+
 /// What a clean replay found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
@@ -140,15 +153,28 @@ impl Replay {
     /// # Errors
     /// The [`Fault`] that this entry shows.
     pub fn push(&mut self, row: &Row<'_>) -> Result<Entry, Fault> {
+        self.push_read(row.index, row.leaf_hash, Read::new(row.entry))
+    }
+
+    /// Takes the next entry, which was hashed and decoded already: on another thread, perhaps.
+    ///
+    /// # Errors
+    /// The [`Fault`] that this entry shows.
+    pub(super) fn push_read(
+        &mut self,
+        found: u64,
+        stored: Hash,
+        read: Read,
+    ) -> Result<Entry, Fault> {
         let index = self.frontier.size();
-        if row.index != index {
-            return Err(Fault::OutOfOrder { expected: index, found: row.index });
+        if found != index {
+            return Err(Fault::OutOfOrder { expected: index, found });
         }
-        let leaf = leaf_hash(row.entry);
-        if leaf != row.leaf_hash {
+        let leaf = read.leaf;
+        if leaf != stored {
             return Err(Fault::Altered { index });
         }
-        let entry = Entry::decode(row.entry).map_err(|cause| Fault::Unreadable { index, cause })?;
+        let entry = read.entry.map_err(|cause| Fault::Unreadable { index, cause })?;
         if entry.time.plus(CLOCK_TOLERANCE) < self.latest {
             return Err(Fault::BackDated { index, behind_ms: self.latest.0 - entry.time.0 });
         }

@@ -104,10 +104,14 @@ pub enum Error {
     #[error("the token carries no frontal sample")]
     NoFrontal,
     /// The size of the frame is not known.
-    #[error("the token does not say how large the frame was, so the key points have no pixels: enrol again")]
+    #[error(
+        "the token does not say how large the frame was, so the key points have no pixels: enrol again"
+    )]
     NoFrame,
     /// There is no picture.
-    #[error("{0} needs an aligned picture, and this token carries none: the consent does not include pictures")]
+    #[error(
+        "{0} needs an aligned picture, and this token carries none: the consent does not include pictures"
+    )]
     NoPicture(&'static str),
     /// The file would not be one.
     #[error(transparent)]

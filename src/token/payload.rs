@@ -160,7 +160,10 @@ impl Payload {
             check_text("conditioning", name, 64)?;
             let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
             if !name.bytes().all(plain) {
-                return Err(invalid("conditioning", "a name has other characters than a-z 0-9 _ -"));
+                return Err(invalid(
+                    "conditioning",
+                    "a name has other characters than a-z 0-9 _ -",
+                ));
             }
         }
         self.identity.validate()

@@ -167,8 +167,8 @@ impl Container {
             return Err(Malformed("its header is too long or cut short"));
         }
         let (header, values) = rest.split_at(len);
-        let header: BTreeMap<String, serde_json::Value> =
-            serde_json::from_slice(header).map_err(|_| Malformed("its header is no JSON object"))?;
+        let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)
+            .map_err(|_| Malformed("its header is no JSON object"))?;
         if header.len() > MAX_TENSORS + 1 {
             return Err(Malformed("it has too many tensors"));
         }

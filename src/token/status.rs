@@ -123,8 +123,7 @@ impl StatusList {
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Malformed`] for a value that has no meaning.
     pub fn get(&self, index: u32) -> Result<Status, Error> {
-        let byte =
-            self.packed.get((index / PER_BYTE) as usize).ok_or(Error::OutOfRange(index))?;
+        let byte = self.packed.get((index / PER_BYTE) as usize).ok_or(Error::OutOfRange(index))?;
         Status::from_value(byte >> ((index % PER_BYTE) * BITS) & 0b11)
             .ok_or(Error::Malformed("a status has no meaning"))
     }
@@ -149,10 +148,8 @@ impl StatusList {
         let packed = zlib.write_all(&self.packed).and_then(|()| zlib.finish());
         let lst = packed.map_err(|_| Error::Malformed("it can't be compressed"))?;
         let text = |t: &str| Value::Text(t.to_owned());
-        let list = Value::Map(vec![
-            (text("bits"), Value::from(BITS)),
-            (text("lst"), Value::Bytes(lst)),
-        ]);
+        let list =
+            Value::Map(vec![(text("bits"), Value::from(BITS)), (text("lst"), Value::Bytes(lst))]);
         let claims = cbor::encode(&Value::Map(vec![
             (Value::from(SUB), text(uri)),
             (Value::from(EXP), Value::from(expires.seconds())),
@@ -172,9 +169,8 @@ impl StatusList {
         let message = cose::verify(bytes, &PROFILE, keys)?;
         let claims = cbor::decode(&message.payload, MAX_LEN)?;
         let mut claims = Fields::of(claims).ok_or(Error::Malformed("its claims are no map"))?;
-        let mut number = |key, what| {
-            claims.take(key).as_ref().and_then(cbor::int).ok_or(Error::Malformed(what))
-        };
+        let mut number =
+            |key, what| claims.take(key).as_ref().and_then(cbor::int).ok_or(Error::Malformed(what));
         let (expires, _made) = (number(EXP, "exp is missing")?, number(IAT, "iat is missing")?);
         let ttl = u64::try_from(number(TTL, "ttl is missing")?)
             .map_err(|_| Error::Malformed("ttl is negative"))?;

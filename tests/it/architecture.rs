@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["domain"],
     &["crypto"],
     &["tlog", "token"],
+    &["receipt"],
     &["store", "infer", "media", "liveness", "identity", "drawn"],
     &["service"],
     &["http", "config", "outbound"],
@@ -21,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Macros that stand at the crate's root, and the room they belong to.
-const MACROS: &[(&str, &str)] = &[("run_tx", "store")];
+const MACROS: &[(&str, &str)] = &[("run_tx", "store"), ("run_batched", "store")];
 
 /// Crates that are named in some rooms only.
 const KEPT: &[(&str, &[&str])] = &[

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use cameo::config;
 use cameo::domain::template::Metric;
 use cameo::infer::manifest::{Adapter, Manifest, Role, Set, adapter::ImageInput};
 use cameo::infer::picture::{Crop, Frame};
@@ -11,24 +12,15 @@ use cameo::infer::session::{Input, Pool, Port, Runtime};
 use cameo::infer::track::{Seen, Tracker};
 use cameo::infer::{Error, LoadOptions, Models};
 
-fn path_from(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from)
-}
+use crate::support::models_config;
 
 fn options() -> LoadOptions {
-    LoadOptions {
-        set: Set::Hermetic,
-        dir: path_from("CAMEO_MODELS_DIR", "onnx/installed"),
-        runtime: path_from("CAMEO_ORT_LIB", "onnx/runtime/libonnxruntime.so"),
-        sessions: 2,
-    }
+    let config::Models { dir, runtime, .. } = models_config();
+    LoadOptions { set: Set::Hermetic, dir, runtime, sessions: 2 }
 }
 
 fn manifest() -> Manifest {
-    match std::env::var_os("CAMEO_MODELS_MANIFEST") {
-        Some(path) => Manifest::load(Path::new(&path)).unwrap(),
-        None => Manifest::embedded().unwrap(),
-    }
+    cameo::app::manifest(models_config().manifest.as_deref()).unwrap()
 }
 
 /// The installed models; `None`, said aloud, where there are none to test with.
@@ -172,6 +164,49 @@ fn dlib_agrees_with_its_reference() {
 fn minifasnet_agrees_with_its_reference() {
     check_golden("minifasnet_v2", "minifasnet_v2.npz", &[("output", "out/output", &[1, 3])]);
     check_golden("minifasnet_v1se", "minifasnet_v1se.npz", &[("output", "out/output", &[1, 3])]);
+}
+
+/// `training/pad/export.py` writes the vectors; their inputs come from a formula.
+#[test]
+fn the_projects_antispoof_agrees_with_the_framework_that_trained_it() {
+    let (manifest, options) = (manifest(), options());
+    if !options.runtime.is_file() {
+        println!("SKIPPED: no ONNX Runtime at {}", options.runtime.display());
+        return;
+    }
+    let model = manifest.model("cameo_pad").unwrap();
+    let Adapter::AntiSpoof(params) = &model.adapter else { panic!("not an anti-spoof model") };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("tests/vectors/pad.json")).unwrap();
+    let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let side = params.image.width as usize;
+    assert_eq!(vectors["side"], side);
+    let input = image_port(&params.image);
+    let extents: Vec<usize> = input.extents.iter().map(|e| e.unwrap()).collect();
+    let output = Port::f32(&params.output, &[Some(1), Some(params.classes as usize)]);
+    let runtime = Runtime::load(&options.runtime).unwrap();
+    let committed = root.join("onnx/pad");
+    let pool = Pool::load(&runtime, model, &committed, vec![input], vec![output], 1).unwrap();
+    for vector in vectors["vectors"].as_array().unwrap() {
+        let k = vector["k"].as_u64().unwrap() as usize;
+        let mut rgb = vec![0; side * side * 3];
+        for (i, pixel) in rgb.chunks_exact_mut(3).enumerate() {
+            let (x, y) = (i % side, i / side);
+            for c in 0..3 {
+                let value = x * (3 + k) + y * (5 + 2 * k) + x * y * (1 + c) / (7 + k) + 40 * c;
+                pixel[2 - c] = (value % 256) as u8;
+            }
+        }
+        let crop = Crop::new(params.image.width, params.image.height, rgb).unwrap();
+        let tensor = crop.tensor(&params.image).unwrap();
+        let got = pool.run(&[Input::F32(&extents, &tensor)]).unwrap();
+        let expected = vector["probabilities"].as_array().unwrap();
+        assert_eq!(got[0].data.len(), expected.len());
+        for (a, b) in got[0].data.iter().zip(expected) {
+            let b = b.as_f64().unwrap() as f32;
+            assert!((a - b).abs() < 1e-3, "vector {k}: {a} for {b}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file or folder per room.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod agreement;
 mod architecture;
 mod config;
 mod crypto;
@@ -8,6 +9,7 @@ mod drawn;
 mod http;
 mod infer;
 mod liveness;
+mod log_crash;
 mod measure;
 mod media;
 mod models;

@@ -10,10 +10,11 @@ use std::time::Duration;
 use cameo::infer::install::{Clients, Installer, Outcome, Places, Silent, State, state};
 use cameo::infer::manifest::{Manifest, Set, Source};
 
+use crate::support::models_config;
+
 #[test]
 fn installed_models_are_those_of_the_manifest() {
-    let dir = std::env::var_os("CAMEO_MODELS_DIR")
-        .map_or_else(|| PathBuf::from("onnx/installed"), PathBuf::from);
+    let dir = models_config().dir;
     let manifest = Manifest::embedded().unwrap();
     for model in manifest.models() {
         match state(model, &dir) {

@@ -9,7 +9,10 @@ use cameo::env::Millis;
 use cameo::tlog::checkpoint::{self, LogKey};
 use cameo::tlog::commitment::{self, Salt};
 use cameo::tlog::proof::{MemoryNodes, Plan, verify_consistency, verify_inclusion};
+use cameo::tlog::proof_file::ProofFile;
 use cameo::tlog::replay::{Fault, Replay, Row};
+use cameo::tlog::tile::{Content, Tile};
+use cameo::tlog::witness::{self, WitnessKey};
 use cameo::tlog::{Entry, Frontier, Hash, Kind, TreeHead, leaf_hash};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,22 @@ struct Vectors {
     inclusion: Vec<Inclusion>,
     consistency: Vec<Consistency>,
     checkpoint: String,
+    /// The checkpoint with a witness's cosignature, and that witness's key.
+    cosigned: String,
+    witness_key: String,
+    /// A proof to take along, of this entry.
+    proof_file: String,
+    proof_index: u64,
+    tiles: Vec<TileName>,
+}
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct TileName {
+    /// 0 to 7, or `entries`.
+    level: serde_json::Value,
+    index: u64,
+    width: u16,
+    path: String,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -96,9 +115,34 @@ fn the_vectors_verify() {
         let (old, new) = (&heads[case.old as usize], &heads[case.new as usize]);
         verify_consistency(old, new, &hashes(&case.proof)).unwrap();
     }
+    let witness = WitnessKey::parse(&vectors.witness_key).unwrap();
+    assert!(witness.cosigned(vectors.cosigned.as_bytes()).is_some());
+    let file = ProofFile::parse(vectors.proof_file.as_bytes()).unwrap();
+    let leaf = hash(&vectors.entries[vectors.proof_index as usize].leaf_hash);
+    let key = LogKey::parse(&vectors.verifier_key).unwrap();
+    assert_eq!(file.verify(&leaf, &[key]).unwrap().head.size, COUNT);
+    for tile in &vectors.tiles {
+        assert_eq!(Tile::parse(&tile.path).unwrap().path(), tile.path);
+    }
     let c = &vectors.commitment;
     let salt = Salt::from_bytes(hash(&c.salt).0);
     assert!(commitment::opens(&hash(&c.value), &c.label, &salt, c.body.as_bytes()));
+}
+
+/// Another implementation, written from the specifications, finds the vectors and the specifications'
+/// own examples right.
+#[test]
+fn another_implementation_agrees() {
+    for args in [&["self-test"][..], &["vectors", "tests/vectors/log.json"]] {
+        let python = std::env::var("CAMEO_PYTHON").unwrap_or_else(|_| "python3".into());
+        let done = std::process::Command::new(python)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .arg("examples/auditor/verify_log.py")
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
 }
 
 /// An operator who rewrites the past and everything that can be recomputed is found out by who
@@ -186,6 +230,30 @@ fn vectors() -> Vectors {
             proof: prove(Plan::consistency(old, new).unwrap()),
         })
         .into();
+    let checkpoint = checkpoint::sign(ORIGIN, &frontier.head(), &key).unwrap();
+    let cosigner = SigningKey::from_seed(&[45; 32]).unwrap();
+    let line =
+        witness::cosign(&checkpoint, "witness.example/w", &cosigner, Millis(1_800_000_100_000));
+    let mut cosigned = checkpoint.clone();
+    witness::add_lines(&mut cosigned, &line.unwrap());
+    let proof_index = 12;
+    let proof = Plan::inclusion(proof_index, COUNT).unwrap().prove(&nodes).unwrap().unwrap();
+    let file = ProofFile { extra: None, index: proof_index, proof, checkpoint: cosigned.clone() };
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let tiles = [(0, 273, 112), (3, 1_234_067, 256), (1, 0, 1), (7, 999, 256)]
+        .map(|(level, index, width)| (Content::Hashes(level), index, width))
+        .into_iter()
+        .chain([(Content::Entries, 1000, 5), (Content::Entries, 999_999, 256)])
+        .map(|(content, index, width)| TileName {
+            level: match content {
+                Content::Hashes(level) => level.into(),
+                Content::Entries => "entries".into(),
+            },
+            index,
+            width,
+            path: Tile { content, index, width }.path(),
+        })
+        .collect();
     Vectors {
         about: "A small log with its proofs and signed checkpoint; see docs/log.md".into(),
         verifier_key: LogKey::new(ORIGIN, key.verifying_key()).unwrap().to_string(),
@@ -198,8 +266,14 @@ fn vectors() -> Vectors {
         entries,
         inclusion,
         consistency,
-        checkpoint: String::from_utf8(checkpoint::sign(ORIGIN, &frontier.head(), &key).unwrap())
-            .unwrap(),
+        checkpoint: text(checkpoint),
+        cosigned: text(cosigned),
+        witness_key: WitnessKey::new("witness.example/w", cosigner.verifying_key())
+            .unwrap()
+            .to_string(),
+        proof_file: text(file.to_bytes()),
+        proof_index,
+        tiles,
     }
 }
 

@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use cameo::crypto::cbor::{self, Value};
 use cameo::crypto::cose::{self, Profile};
 use cameo::crypto::hash::sha256;
@@ -16,8 +18,6 @@ use cameo::token::status::{Status, StatusList, StatusRef};
 use cameo::token::{
     self, Claims, Expectations, FaceEmbedding, Identity, Model, Payload, TokenId, VoiceEmbedding,
 };
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use coset::iana;
 use coset::{CoseSign1Builder, HeaderBuilder, TaggedCborSerializable as _};
 use proptest::prelude::*;
@@ -104,7 +104,9 @@ fn each_vector_has_its_outcome() {
 #[test]
 fn the_python_example_agrees() {
     let python = std::env::var("CAMEO_PYTHON").unwrap_or_else(|_| "python3".into());
-    let ready = Command::new(&python).args(["-c", "import cbor2, cryptography, pyhpke, safetensors"]).output();
+    let ready = Command::new(&python)
+        .args(["-c", "import cbor2, cryptography, pyhpke, safetensors"])
+        .output();
     if !ready.is_ok_and(|o| o.status.success()) {
         println!(
             "SKIPPED: {python} lacks cbor2, cryptography, pyhpke or safetensors (examples/generator/requirements.txt); set CAMEO_PYTHON"
@@ -162,7 +164,8 @@ fn a_payload_names_its_recipient_and_nothing_links_two() {
     let a = token::seal(&claims(), &payload(), &recipient().public(), &e).unwrap();
     let again = token::seal(&claims(), &payload(), &recipient().public(), &e).unwrap();
     let b = token::seal(&theirs, &payload(), &other.public(), &e).unwrap();
-    let shared = |x: &[u8], y: &[u8]| x.windows(16).filter(|w| y.windows(16).any(|v| v == *w)).count();
+    let shared =
+        |x: &[u8], y: &[u8]| x.windows(16).filter(|w| y.windows(16).any(|v| v == *w)).count();
     // The headers' constant bytes are shorter than what is compared here.
     assert_eq!(shared(&a[20..], &b[20..]), 0);
     assert_eq!(shared(&a[20..], &again[20..]), 0);
@@ -404,7 +407,13 @@ fn listed() -> Listed {
     list.set(6, Status::Suspended);
     let (now, later) = (Millis(NOW * 1000), Millis((NOW + 300) * 1000));
     let signed = list.sign(&key(), &uri, now, later).unwrap();
-    let said = [(0, "valid"), (1, "invalid"), (3, "valid"), (6, "suspended"), (100, "status_out_of_range")];
+    let said = [
+        (0, "valid"),
+        (1, "invalid"),
+        (3, "valid"),
+        (6, "suspended"),
+        (100, "status_out_of_range"),
+    ];
     let statuses = said.iter().map(|(i, s)| (i.to_string(), (*s).to_owned())).collect();
     Listed { uri, now: NOW, list: hex::encode(signed), statuses }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from math import gcd
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -13,8 +14,18 @@ from scipy.signal import resample_poly
 RATE = 16_000
 LEVEL = 0.06  # RMS every clip is brought to before it is mixed
 
-Clip = tuple[str, str, list[int], np.ndarray]
-"""(speaker, kind, digits, samples): kind is `digit`, `string`, `mixed`, `other` or `noise`."""
+
+class Clip(NamedTuple):
+    """A recording: `kind` is `digit`, `string`, `mixed`, `numeral`, `other` or `noise`.
+
+    `words` holds (word, first sample, end sample) of every word, where they are located.
+    """
+
+    speaker: str
+    kind: str
+    digits: list[int]
+    x: np.ndarray
+    words: list[tuple[str, int, int]] = []
 
 
 def read(path: Path) -> np.ndarray:
@@ -28,16 +39,20 @@ def read(path: Path) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def trim(x: np.ndarray, floor_db: float = -42.0, keep_s: float = 0.015) -> np.ndarray:
-    """Cuts silence off both ends: everything further than `floor_db` below the loudest 10 ms."""
+def trim(x: np.ndarray, floor_db: float = -42.0, keep_s: float = 0.015) -> tuple[np.ndarray, int]:
+    """Cuts silence off both ends: everything further than `floor_db` below the loudest 10 ms.
+
+    Returns what is left and how many samples went from its start.
+    """
     hop = RATE // 100
     n = len(x) // hop
     if n < 5:
-        return x
+        return x, 0
     power = 10 * np.log10((x[: n * hop].reshape(n, hop) ** 2).mean(axis=1) + 1e-10)
     loud = np.flatnonzero(power > power.max() + floor_db)
     keep = int(keep_s * RATE)
-    return x[max(0, loud[0] * hop - keep) : (loud[-1] + 1) * hop + keep]
+    start = max(0, int(loud[0]) * hop - keep)
+    return x[start : (loud[-1] + 1) * hop + keep], start
 
 
 def level(x: np.ndarray) -> np.ndarray:
@@ -49,10 +64,10 @@ def level(x: np.ndarray) -> np.ndarray:
 def save_clips(path: Path, clips: list[Clip]) -> None:
     """Writes clips as one .npz: the samples as one int16 array, and an index."""
     index, offset = [], 0
-    for speaker, kind, digits, x in clips:
-        index.append([speaker, kind, digits, offset, len(x)])
-        offset += len(x)
-    samples = np.concatenate([x for *_, x in clips]) if clips else np.zeros(0, np.float32)
+    for c in clips:
+        index.append([c.speaker, c.kind, c.digits, offset, len(c.x), c.words])
+        offset += len(c.x)
+    samples = np.concatenate([c.x for c in clips]) if clips else np.zeros(0, np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
     np.savez(
@@ -68,6 +83,6 @@ def load_clips(path: Path) -> list[Clip]:
     with np.load(path) as f:
         samples, index = f["samples"], json.loads(f["index"].tobytes())
     return [
-        (speaker, kind, digits, samples[a : a + n].astype(np.float32) / 32767)
-        for speaker, kind, digits, a, n in index
+        Clip(speaker, kind, digits, samples[a : a + n].astype(np.float32) / 32767, [tuple(w) for w in words])
+        for speaker, kind, digits, a, n, words in index
     ]

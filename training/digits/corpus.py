@@ -11,16 +11,13 @@ import csv
 import hashlib
 from pathlib import Path
 
+from align import DIGITS, Aligner
 from audio import RATE, Clip, level, read, save_clips, trim
 
 SPLITS = ("train", "val", "test")
 # The share of a corpus's speakers (at least one, where a share is given) held out for each purpose.
 HELD_OUT = {"an4": {"test": 0.19, "val": 0.11}, "gsc": {"test": 0.2, "val": 0.1}, "fsdd": {"test": 0.25}}
 
-DIGITS = {
-    "zero": 0, "oh": 0, "one": 1, "two": 2, "three": 3, "four": 4,
-    "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-}  # fmt: skip
 NUMERALS = set(
     "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty "
     "forty fifty sixty seventy eighty ninety hundred thousand million and".split()
@@ -39,14 +36,11 @@ def split_speakers(speakers: set[str]) -> dict[str, str]:
     return {s: out.get(s, "train") for s in order}
 
 
-def transcript(text: str) -> tuple[str, list[int]] | None:
-    """Kind and digits of a word transcript, or None where the digits are not certain.
-
-    Numerals ("forty-seven") and the letter "o", which sounds like a zero, are left out.
-    """
-    words = text.lower().split()
+def transcript(words: list[str]) -> tuple[str, list[int]]:
+    """Kind and digits of a transcript; where numerals ("forty seven") or the letter "o", which
+    sounds like a zero, leave the digits uncertain, the recording serves for cutting words out."""
     if any(w in NUMERALS for w in words) or "o" in words:
-        return None
+        return "numeral", []
     digits = [DIGITS[w] for w in words if w in DIGITS]
     if not digits:
         return "other", []
@@ -56,25 +50,30 @@ def transcript(text: str) -> tuple[str, list[int]] | None:
 
 
 def recordings(root: Path) -> list[Clip]:
-    """Every usable speech recording below the datasets folder."""
+    """Every usable speech recording below the datasets folder, its words located."""
     clips: list[Clip] = []
+    aligner = Aligner()
     with (root / "MANIFEST.tsv").open(newline="") as f:
         for row in csv.DictReader(f, delimiter="\t"):
             path, speaker = row["path"], row["speaker"]
             if not path.startswith("digits/") or not (root / path).exists():
                 continue
-            known = transcript(row["label"])
-            if known is None:
-                continue
-            kind, digits = known
-            clip = level(trim(read(root / path), keep_s=0.02 if kind == "digit" else 0.1))
+            words = row["label"].lower().split()
+            kind, digits = transcript(words)
+            x = read(root / path)
+            # Isolated recordings are full of noise to the ends: the word is what the aligner says.
+            found = aligner.words(x, words)
+            if kind == "digit" and found:
+                x, found = x[max(0, found[0][1] - 320) : found[0][2] + 320], []
+            clip, cut = trim(x, keep_s=0.02 if kind == "digit" else 0.1)
+            found = [(w, max(0, a - cut), min(len(clip), b - cut)) for w, a, b in found]
             if RATE // 10 < len(clip) <= RATE * 9.5:
-                clips.append((speaker, kind, digits, clip))
+                clips.append(Clip(speaker, kind, digits, level(clip), found))
     for path in sorted((root / "digits/fsdd").glob("*.wav")):
         digit, speaker, _ = path.stem.split("_")
-        clip = level(trim(read(path)))
+        clip, _ = trim(read(path))
         if len(clip) <= RATE * 1.3:
-            clips.append((f"fsdd_{speaker}", "digit", [int(digit)], clip))
+            clips.append(Clip(f"fsdd_{speaker}", "digit", [int(digit)], level(clip)))
     return clips
 
 
@@ -88,17 +87,18 @@ def main() -> None:
     if not clips:
         raise SystemExit(f"no recordings below {args.datasets}: is it a datasets folder?")
     by_corpus: dict[str, set[str]] = {}
-    for speaker, *_ in clips:
-        by_corpus.setdefault(speaker.split("_")[0], set()).add(speaker)
+    for c in clips:
+        by_corpus.setdefault(c.speaker.split("_")[0], set()).add(c.speaker)
     split_of: dict[str, str] = {}
     for speakers in by_corpus.values():
         split_of.update(split_speakers(speakers))
     for split in SPLITS:
-        part = [c for c in clips if split_of[c[0]] == split]
+        part = [c for c in clips if split_of[c.speaker] == split]
         save_clips(args.out / f"real_{split}.npz", part)
-        kinds = {k: sum(c[1] == k for c in part) for k in ("digit", "string", "mixed", "other")}
-        print(split, len({c[0] for c in part}), "speakers", kinds)
-    noise = [(p.stem, "noise", [], level(read(p))) for p in sorted((args.datasets / "noise").glob("*.flac"))]
+        kinds = {k: sum(c.kind == k for c in part) for k in ("digit", "string", "mixed", "numeral", "other")}
+        located = sum(len(c.words) for c in part)
+        print(split, len({c.speaker for c in part}), "speakers", kinds, located, "words located")
+    noise = [Clip(p.stem, "noise", [], level(read(p))) for p in sorted((args.datasets / "noise").glob("*.flac"))]
     save_clips(args.out / "noise.npz", noise)
     print(len(noise), "noise recordings")
 

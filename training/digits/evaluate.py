@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from features import log_mel
 from model import EOT, NOT, SOT, DigitsModel, load
 from train import edits
 
-IMPOSTORS = 40  # random strings tried against each genuine one
+IMPOSTORS = int(os.environ.get("IMPOSTORS", "40"))  # random strings tried against each genuine one
 CHUNK = 256
+# Nats per digit by which the expected string has to beat its best rival; the verdict's policy
+# passes an exact transcript from the second on and forgives a misheard digit from the third.
+THRESHOLDS = (-0.15, 0.0, 0.15, 0.5)
 
 
 def full_window(x: np.ndarray) -> Tensor:
@@ -43,7 +47,7 @@ def likelihoods(model: DigitsModel, audio: Tensor, strings: list[list[int]]) -> 
         for i, s in enumerate(part):
             tokens[i, 2 : 2 + len(s)] = torch.tensor(s, dtype=torch.long)
             targets[i, 1 : 2 + len(s)] = torch.tensor([*s, EOT])
-        logits = model.decoder(tokens, audio.expand(len(part), -1, -1))[0][..., : EOT + 1]
+        logits = model.decoder(tokens, audio)[0][..., : EOT + 1]
         each = logits.log_softmax(-1).gather(-1, targets.clamp_min(0)[..., None])[..., 0]
         out.append((each * (targets >= 0)).sum(1).numpy())
     return np.concatenate(out)
@@ -92,12 +96,14 @@ def sex_of(speaker: str) -> str | None:
     return {"f": "women", "m": "men"}.get(code[:1]) if corpus == "an4" else None
 
 
-def slices_of(condition: str, speaker: str) -> list[str]:
-    corpus = speaker.split("_")[0]
-    kind = "real strings" if corpus == "an4" else "joined single digits"
-    out = [f"{kind}, {condition}", f"all strings, {condition}"]
+def slices_of(condition: str, speaker: str, digits: list[int]) -> list[str]:
+    """The slices a string counts in. Strings spoken as such and strings joined from single digits are kept apart."""
+    kind = "spoken" if speaker.startswith("an4_") else "joined"
+    out = [f"{kind}, {condition}"]
+    if kind == "spoken" and 4 <= len(digits) <= 6:
+        out.append(f"spoken, 4 to 6 digits, {condition}")
     if condition == "clean" and (sex := sex_of(speaker)):
-        out.append(f"{kind}, clean, {sex}")
+        out.append(f"spoken, clean, {sex}")
     return out
 
 
@@ -105,7 +111,7 @@ def transcription(rows: list[tuple[str, str, list[int], list[int]]]) -> dict[str
     """Digit error rate, exact strings and strings with at most one error, by slice."""
     groups: dict[str, list] = defaultdict(list)
     for condition, speaker, digits, heard in rows:
-        for name in slices_of(condition, speaker):
+        for name in slices_of(condition, speaker, digits):
             groups[name].append((speaker, edits(heard, digits), len(digits)))
     out = {}
     rng = np.random.default_rng(1)
@@ -115,31 +121,34 @@ def transcription(rows: list[tuple[str, str, list[int], list[int]]]) -> dict[str
         out[name] = {
             "strings": len(g), "digits": total, "speakers": len({s for s, *_ in g}),
             "digit_error": [round(100 * wrong / total, 1), *by_speaker(g, rng)],
-            "exact": [round(100 * exact / len(g), 1), *wilson(exact, len(g))],
-            "within_one": [round(100 * near / len(g), 1), *wilson(near, len(g))],
+            "exact": share(exact, len(g)),
+            "within_one": share(near, len(g)),
         }  # fmt: skip
     return out
 
 
-def verification(genuine: list[float], near: list[float], impostor: list[float]) -> dict[str, list]:
-    """Genuine strings rejected, and near misses accepted, at fixed rates of accepted random strings."""
-    out = {"genuine": len(genuine), "impostor": len(impostor), "near_miss": len(near)}
+def verification(genuine: list[float], near: list[float], impostor: list[float]) -> dict:
+    """Genuine strings rejected, near misses and random strings accepted, at fixed scores.
+
+    Also the score that one random string in 1,000 exceeds: to be chosen on the validation
+    speakers, and given to the test as one of the fixed ones.
+    """
     ranked = np.sort(np.array(impostor))[::-1]
-    for rate in (0.01, 0.001):
-        threshold = float(ranked[min(len(ranked) - 1, int(rate * len(ranked)))])
-        rejected, passed = sum(g <= threshold for g in genuine), sum(n > threshold for n in near)
-        out[f"at {100 * rate:g} % of random strings accepted"] = {
-            "threshold_nats_per_digit": round(threshold, 3),
-            "genuine_rejected": [round(100 * rejected / len(genuine), 1), *wilson(rejected, len(genuine))],
-            "one_wrong_digit_accepted": [round(100 * passed / len(near), 1), *wilson(passed, len(near))],
-        }
-    at_zero, near_zero, random_zero = (sum(v > 0 for v in vs) for vs in (genuine, near, impostor))
-    out["at zero"] = {
-        "genuine_rejected": [round(100 - 100 * at_zero / len(genuine), 1), *wilson(len(genuine) - at_zero, len(genuine))],
-        "one_wrong_digit_accepted": [round(100 * near_zero / len(near), 1), *wilson(near_zero, len(near))],
-        "random_accepted": [round(100 * random_zero / len(impostor), 2), *wilson(random_zero, len(impostor))],
-    }
+    out: dict = {"one random string in 1,000 exceeds": round(float(ranked[len(ranked) // 1000]), 3)}
+    for threshold in THRESHOLDS:
+        rejected = sum(v <= threshold for v in genuine)
+        near_passed, passed = (sum(v > threshold for v in vs) for vs in (near, impostor))
+        out[f"above {threshold:g}"] = {
+            "genuine": len(genuine), "genuine_rejected": share(rejected, len(genuine)),
+            "one_wrong_digit": len(near), "one_wrong_digit_accepted": share(near_passed, len(near)),
+            "random": len(impostor), "random_accepted": share(passed, len(impostor)),
+        }  # fmt: skip
     return out
+
+
+def share(hits: int, n: int) -> list[float]:
+    """A proportion in percent with its interval."""
+    return [round(100 * hits / max(1, n), 2), *wilson(hits, n)]
 
 
 def main() -> None:
@@ -147,7 +156,6 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("held_out", type=Path, help="held_out_{val,test}.npz")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--no-scores", action="store_true", help="transcription only")
     args = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -155,19 +163,19 @@ def main() -> None:
     rng = np.random.default_rng(5)
     rows, refused = [], defaultdict(lambda: [0, 0])
     scores: dict[str, tuple[list, list, list]] = defaultdict(lambda: ([], [], []))
-    for name, kind, digits, x in load_clips(args.held_out):
-        condition, speaker = name.split("/", 1)
-        mel = full_window(x)[None]
-        heard = model.greedy(mel)[0]
-        if kind == "other":
+    for clip in load_clips(args.held_out):
+        condition, speaker = clip.speaker.split("/", 1)
+        digits = clip.digits
+        with torch.no_grad():
+            audio = model.encoder(full_window(clip.x)[None])
+        heard = model.transcribe(audio)[0]
+        if clip.kind == "other":
             refused[condition][0] += not heard
             refused[condition][1] += 1
             continue
         rows.append((condition, speaker, digits, heard))
-        if args.no_scores:
-            continue
-        with torch.no_grad():
-            audio = model.encoder(mel)
+        if not speaker.startswith("an4_"):
+            continue  # joined strings tell little about scores
         n = len(digits)
         own = likelihoods(model, audio, [digits, heard, *rivals(digits)])
         best = own[2:].max() if heard == digits else own[1:].max()
@@ -177,14 +185,14 @@ def main() -> None:
         random = [r for r in rng.integers(0, 10, (IMPOSTORS, n)).tolist() if r != digits]
         near = [[*digits[:i], int(d), *digits[i + 1 :]] for i in range(n) for d in [(digits[i] + rng.integers(1, 10)) % 10]]
         wrong = (likelihoods(model, audio, near + random) - best_free) / n
-        for key in (condition, "all"):
+        for key in (f"spoken, {condition}", "spoken, all conditions"):
             scores[key][0].append(float(own[0] - best) / n)
             scores[key][1].extend(wrong[: len(near)].tolist())
             scores[key][2].extend(wrong[len(near) :].tolist())
 
     figures = {
         "transcription": transcription(rows),
-        "refused": {k: {"clips": n, "refused": [round(100 * hits / n, 1), *wilson(hits, n)]} for k, (hits, n) in refused.items()},
+        "refused": {k: {"clips": n, "refused": share(hits, n)} for k, (hits, n) in refused.items()},
         "verification": {k: verification(*v) for k, v in scores.items()},
     }  # fmt: skip
     if args.json:

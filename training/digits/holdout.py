@@ -54,8 +54,8 @@ def degrade(x: np.ndarray, condition: str, babble: np.ndarray, rng: np.random.Ge
 
 
 def babble_of(clips: list[Clip], rng: np.random.Generator, seconds: int = 30) -> np.ndarray:
-    """Six held-out people talking at once (words and letters, not digits)."""
-    other = [x for _, kind, _, x in clips if kind == "other"]
+    """Six held-out people talking at once (words and letters, not digits, where there are any)."""
+    other = [c.x for c in clips if c.kind == "other"] or [c.x[::-1] for c in clips]
     y = np.zeros(seconds * RATE)
     for _ in range(6):
         at = 0
@@ -71,16 +71,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("split", choices=["val", "test"])
-    parser.add_argument("--joined", type=int, default=40, help="strings joined from each digits speaker")
+    parser.add_argument("--joined", type=int, default=12, help="strings joined from each digits speaker")
     args = parser.parse_args()
 
     rng = np.random.default_rng(17 if args.split == "val" else 18)
     clips = load_clips(args.data / f"real_{args.split}.npz")
-    strings = [(s, x, d) for s, kind, d, x in clips if kind == "string"]
+    strings = [(c.speaker, c.x, c.digits) for c in clips if c.kind == "string"]
     speakers: dict[str, dict[int, list[np.ndarray]]] = {}
-    for s, kind, d, x in clips:
-        if kind == "digit":
-            speakers.setdefault(s, {}).setdefault(d[0], []).append(x)
+    for c in clips:
+        if c.kind == "digit":
+            speakers.setdefault(c.speaker, {}).setdefault(c.digits[0], []).append(c.x)
     for s, takes in speakers.items():
         if len(takes) >= 8:
             strings += [(s, *joined(takes, int(rng.integers(4, 7)), rng)) for _ in range(args.joined)]
@@ -91,18 +91,18 @@ def main() -> None:
         heard = [degrade(x, condition, babble, rng) for x in clean]
         if condition == "opus":
             heard = channel.codec(heard, "opus", 16)
-        out += [(f"{condition}/{s}", "string", d, x) for (s, _, d), x in zip(strings, heard)]
-    noise = [x[int(len(x) * 0.7) :] for *_, x in load_clips(args.data / "noise.npz")]
-    negatives = [(f"words/{s}", "other", [], pad(x, rng)) for s, kind, _, x in clips if kind == "other"]
+        out += [Clip(f"{condition}/{s}", "string", d, x) for (s, _, d), x in zip(strings, heard)]
+    noise = [c.x[int(len(c.x) * 0.7) :] for c in load_clips(args.data / "noise.npz")]
+    negatives = [Clip(f"words/{c.speaker}", "other", [], pad(c.x, rng)) for c in clips if c.kind == "other"]
     for x in noise:
         start = rng.integers(max(1, len(x) - 5 * RATE))
-        negatives.append(("noise/recorded", "other", [], x[start : start + 5 * RATE]))
+        negatives.append(Clip("noise/recorded", "other", [], x[start : start + 5 * RATE]))
     for _ in range(5):
-        negatives.append(("music/made", "other", [], (channel.music(5 * RATE, rng) * 0.02).astype(np.float32)))
-        negatives.append(("silence/made", "other", [], rng.normal(0, 1e-4, 4 * RATE).astype(np.float32)))
-    fits = [(s, k, d, np.clip(x / max(1.0, np.abs(x).max()), -1, 1)) for s, k, d, x in out + negatives if len(x) < 10.2 * RATE]
+        negatives.append(Clip("music/made", "other", [], (channel.music(5 * RATE, rng) * 0.02).astype(np.float32)))
+        negatives.append(Clip("silence/made", "other", [], rng.normal(0, 1e-4, 4 * RATE).astype(np.float32)))
+    fits = [c._replace(x=c.x / max(1.0, np.abs(c.x).max())) for c in out + negatives if len(c.x) < 10.2 * RATE]
     save_clips(args.data / f"held_out_{args.split}.npz", fits)
-    write_shard(args.data / f"held_out_{args.split}_mels.npz", [Example(x, d, None) for _, _, d, x in fits])
+    write_shard(args.data / f"held_out_{args.split}_mels.npz", [Example(c.x, c.digits, None) for c in fits])
     print(args.split, len(clean), "strings,", len(negatives), "negatives,", len(fits), "clips with all conditions")
 
 

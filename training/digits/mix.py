@@ -1,7 +1,7 @@
 """Makes training examples without end: clips joined into strings, sent through a channel.
 
-Writes shards (`shard_0001.npz`, …) of log-mels beside their digits and, where the string was joined
-from single digits, the span of each. Reproducible: a shard depends on the seed and its number only.
+Writes shards (`shard_0001.npz`, …) of log-mels beside their digits and, where known, the span of
+each digit. Reproducible: a shard depends on the seed and its number only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 import channel
-from audio import RATE, load_clips
+from align import DIGITS
+from audio import RATE, Clip, level, load_clips
+from corpus import NUMERALS
 from features import log_mel
 
 MAX_S = 10.1  # the window is 10.24 s
+CODED = 0.1  # share of examples that go through each codec
 
 
 @dataclass
@@ -32,45 +35,64 @@ class Example:
 
 
 class Bank:
-    """Clips grouped for drawing: single digits by voice, strings, other speech, noise."""
+    """Clips grouped for drawing: single digits by voice, strings, other words, noise."""
 
-    def __init__(self, real: list, synthetic: list, noise: list) -> None:
+    def __init__(self, clips: list[Clip], noise: list[Clip]) -> None:
         self.voices: dict[str, dict[str, dict[int, list[np.ndarray]]]] = {}
-        self.strings: dict[str, list] = {"real": [], "synthetic": []}
-        self.mixed, self.other = [], {"real": [], "synthetic": []}
-        self.noise = [x for *_, x in noise]
-        for origin, clips in (("real", real), ("synthetic", synthetic)):
-            for speaker, kind, digits, x in clips:
-                family = speaker.split("_")[0] if origin == "real" else "synthetic"
-                if kind == "digit":
-                    takes = self.voices.setdefault(family, {}).setdefault(speaker, {})
-                    takes.setdefault(digits[0], []).append(x)
-                elif kind == "string":
-                    self.strings[origin].append((x, digits))
-                elif kind == "mixed":
-                    self.mixed.append((x, digits))
-                else:
-                    self.other[origin].append(x)
-        # A voice with a few digits only would teach their order.
-        for family in list(self.voices):
-            kept = {s: t for s, t in self.voices[family].items() if len(t) >= 5}
-            if kept:
-                self.voices[family] = kept
-            else:
-                del self.voices[family]
+        self.strings: dict[str, list[Clip]] = {"real": [], "synthetic": []}
+        self.mixed: list[Clip] = []
+        self.other: dict[str, list[np.ndarray]] = {"real": [], "synthetic": []}
+        self.noise = [c.x for c in noise]
+        for c in clips:
+            origin = "real" if c.speaker.split("_")[0] in FAMILY_WEIGHT else "synthetic"
+            if c.kind == "digit":
+                self.take(c.speaker, c.digits[0], c.x)
+            elif c.kind == "string":
+                self.strings[origin].append(c)
+            elif c.kind == "mixed":
+                self.mixed.append(c)
+            elif c.kind == "other":
+                self.other[origin].append(c.x)
+            if origin == "real":
+                for word, x in cuts(c):
+                    if word in DIGITS:
+                        self.take(c.speaker, DIGITS[word], x)
+                    elif word not in NUMERALS and word != "o":
+                        self.other[origin].append(x)
+
+    def take(self, speaker: str, digit: int, x: np.ndarray) -> None:
+        family = speaker.split("_")[0]
+        if family == "gsc":  # a few words each: all of them count as one voice
+            speaker = family
+        voices = self.voices.setdefault(family if family in FAMILY_WEIGHT else "synthetic", {})
+        voices.setdefault(speaker, {}).setdefault(digit, []).append(x)
 
 
-FAMILY_WEIGHT = {"fsdd": 0.36, "gsc": 0.18, "an4": 0.5, "synthetic": 0.46}
+def cuts(clip: Clip) -> list[tuple[str, np.ndarray]]:
+    """The words of a recording, one by one, with a little of what surrounds them."""
+    out = []
+    for i, (word, a, b) in enumerate(clip.words):
+        before = clip.words[i - 1][2] if i else 0
+        after = clip.words[i + 1][1] if i + 1 < len(clip.words) else len(clip.x)
+        a, b = max(a - CUT_MARGIN, min(a, before)), min(b + CUT_MARGIN, max(b, after))
+        if 0.08 * RATE < b - a < 1.2 * RATE:
+            out.append((word, level(clip.x[a:b])))
+    return out
+
+
+# How often a voice of each origin speaks. Recordings of few people are worth less than of many.
+FAMILY_WEIGHT = {"an4": 0.45, "fsdd": 0.18, "gsc": 0.12}
+SYNTHETIC_WEIGHT = 0.25
+CUT_MARGIN = RATE // 50
 
 
 class Mixer:
     """Draws examples from a bank."""
 
-    def __init__(self, bank: Bank, seed: int, longest: int = 8, severity: float = 1.0) -> None:
-        self.bank, self.rng, self.longest = bank, np.random.default_rng(seed), longest
-        self.severity = severity
+    def __init__(self, bank: Bank, seed: int, light: bool) -> None:
+        self.bank, self.rng, self.light, self.severity = bank, np.random.default_rng(seed), light, 1.0
         self.families = list(bank.voices)
-        weight = np.array([FAMILY_WEIGHT.get(f, 0.2) for f in self.families])
+        weight = np.array([FAMILY_WEIGHT.get(f, SYNTHETIC_WEIGHT) for f in self.families])
         self.weight = weight / weight.sum()
 
     def pick(self, items: list):
@@ -80,48 +102,58 @@ class Mixer:
         family = self.families[self.rng.choice(len(self.families), p=self.weight)]
         return self.pick(list(self.bank.voices[family].values()))
 
+    def takes(self, voice: dict[int, list[np.ndarray]], digit: int) -> list[np.ndarray]:
+        """A voice's takes of a digit; now and then, and where it has none, another voice's."""
+        while digit not in voice or self.rng.random() < 0.08:
+            voice = self.voice()
+        return voice[digit]
+
     def joined(self) -> Example:
-        """Single digits of one voice, joined with gaps."""
+        """Single digits of one voice, joined with gaps; now and then another word among them."""
         r = self.rng
-        count = int(r.integers(1, self.longest + 1))
-        if self.longest > 4 and r.random() < 0.6:
-            count = int(r.integers(4, 8))
+        count = int(r.integers(4, 8) if r.random() < 0.6 else r.integers(1, 9))
         voice = self.voice()
-        digits = [int(d) for d in r.choice(list(voice), count)]
+        words: list[int | None] = [int(d) for d in r.integers(0, 10, count)]
         if r.random() < 0.15 and count > 1:  # repeated digits are hard to count
             at = r.integers(1, count)
-            digits[at] = digits[at - 1]
+            words[at] = words[at - 1]
+        if r.random() < 0.06:
+            words.insert(int(r.integers(0, count + 1)), None)
         shift = float(np.clip(np.exp(r.normal(0.03, 0.12)), 0.75, 1.45)) if r.random() < 0.7 else 1.0
-        tempo = float(np.clip(np.exp(r.normal(0.05, 0.15)), 0.7, 1.5)) if r.random() < 0.6 else shift
-        usual_gap = r.uniform(0.0, 0.45)
+        tempo = float(np.clip(np.exp(r.normal(0.03, 0.15)), 0.7, 1.5)) if r.random() < 0.6 else shift
+        usual_gap = r.uniform(0.0, 0.45) * r.random()
         parts, spans, at = [], [], 0
-        for i, d in enumerate(digits):
-            x = channel.vary_voice(self.pick(voice[d]), shift * float(np.exp(r.normal(0, 0.025))), tempo)
+        for i, d in enumerate(words):
+            x = self.pick(self.bank.other["real"] if d is None else self.takes(voice, d))[: 2 * RATE]
+            x = channel.vary_voice(x, shift * float(np.exp(r.normal(0, 0.025))), tempo)
             x = x * 10 ** (r.normal(0, 2.5) / 20)
-            fade = min(80, len(x) // 4)
+            fade = min(160, len(x) // 4)
             x[:fade] *= np.linspace(0, 1, fade)
             x[-fade:] *= np.linspace(1, 0, fade)
             if i:
-                gap = r.uniform(0, 0.7) if r.random() < 0.25 else max(0.0, usual_gap + r.normal(0, 0.06))
-                overlap = r.random() < 0.12
-                if overlap:  # run together, as in fast speech
-                    at -= min(int(0.03 * RATE), len(parts[-1][1]) // 4)
+                gap = r.uniform(0, 0.7) if r.random() < 0.15 else max(0.0, usual_gap + r.normal(0, 0.05))
+                if r.random() < 0.2:  # run together, as in fast speech
+                    at -= min(int(r.uniform(0.01, 0.04) * RATE), len(parts[-1][1]) // 4)
                 else:
                     at += int(gap * RATE)
             parts.append((at, x))
-            spans.append((at, at + len(x)))
+            if d is not None:
+                spans.append((at, at + len(x)))
             at += len(x)
-        body = np.zeros(max(b for _, b in spans), np.float32)
+        body = np.zeros(max(start + len(x) for start, x in parts), np.float32)
         for start, x in parts:
             body[start : start + len(x)] += x
-        return Example(body, digits, spans)
+        return Example(body, [d for d in words if d is not None], spans)
 
-    def connected(self, items: list) -> Example:
+    def connected(self, clips: list[Clip]) -> Example:
         """A string as it was spoken, with the voice and tempo varied."""
-        x, digits = self.pick(items)
+        clip = self.pick(clips)
         shift = float(np.clip(np.exp(self.rng.normal(0.02, 0.1)), 0.78, 1.4))
         tempo = float(np.clip(np.exp(self.rng.normal(0.03, 0.12)), 0.75, 1.35))
-        return Example(channel.vary_voice(x, shift, tempo), list(digits), None)
+        x = channel.vary_voice(clip.x, shift, tempo)
+        scale = len(x) / len(clip.x)
+        spans = [(int(a * scale), int(b * scale)) for word, a, b in clip.words if word in DIGITS]
+        return Example(x, list(clip.digits), spans or None)
 
     def negative(self) -> Example:
         """Other words, noise, music or near silence: no digits."""
@@ -183,16 +215,14 @@ class Mixer:
         r = self.rng
         while True:
             kind = r.random()
-            if self.longest <= 4:
-                kind *= 0.62 / 0.9  # the first, short lessons: joined digits and a few negatives
-                kind = 0.99 if kind > 0.64 else kind
-            if kind < 0.60:
+            self.severity = 0.25 if r.random() < 0.35 or self.light else 1.0
+            if kind < 0.64:
                 e = self.joined()
             elif kind < 0.74:
                 e = self.connected(self.bank.strings["real"] or self.bank.strings["synthetic"])
-            elif kind < 0.84:
+            elif kind < 0.82:
                 e = self.connected(self.bank.strings["synthetic"] or self.bank.strings["real"])
-            elif kind < 0.89 and self.bank.mixed:
+            elif kind < 0.87 and self.bank.mixed:
                 e = self.connected(self.bank.mixed)
             else:
                 e = self.negative()
@@ -241,12 +271,12 @@ class Mixer:
         return (y * 10 ** (-r.uniform(0, 30) / 20)).astype(np.float32)
 
 
-def shard(bank: Bank, seed: int, count: int, longest: int, severity: float) -> list[Example]:
-    """`count` examples, up to a quarter of them through a real codec."""
-    mixer, coded = Mixer(bank, seed, longest, severity), 0.25 * severity
+def shard(bank: Bank, seed: int, count: int, light: bool) -> list[Example]:
+    """`count` examples, some of them through a real codec; `light` ones are degraded little and seldom."""
+    mixer = Mixer(bank, seed, light)
     examples = [mixer.draw() for _ in range(count)]
-    for name, (_, _, rates) in channel.CODECS.items():
-        chosen = mixer.rng.permutation(count)[: int(count * coded / len(channel.CODECS))]
+    for name, (_, _, rates) in () if light else channel.CODECS.items():
+        chosen = mixer.rng.permutation(count)[: int(count * CODED)]
         if len(chosen):
             coded_clips = channel.codec(
                 [examples[i].x for i in chosen], name, int(mixer.rng.choice(rates))
@@ -287,23 +317,18 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--size", type=int, default=500)
-    parser.add_argument("--longest", type=int, default=8, help="digits in a joined string")
-    parser.add_argument("--severity", type=float, default=1.0, help="scales the chance of every degradation")
+    parser.add_argument("--light", action="store_true", help="for the first lessons: little is degraded")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
 
     # The last 30 % of every noise recording is kept for the test.
-    noise = [(s, k, d, x[: int(len(x) * 0.7)]) for s, k, d, x in load_clips(args.data / "noise.npz")]
-    real = load_clips(args.data / "real_train.npz")
-    for extra in ("segments.npz", "revoiced.npz"):
-        if (args.data / extra).exists():
-            real += load_clips(args.data / extra)
-    bank = Bank(real, load_clips(args.data / "voices.npz"), noise)
+    noise = [c._replace(x=c.x[: int(len(c.x) * 0.7)]) for c in load_clips(args.data / "noise.npz")]
+    bank = Bank(load_clips(args.data / "real_train.npz") + load_clips(args.data / "voices.npz"), noise)
     args.out.mkdir(parents=True, exist_ok=True)
     for number in range(args.first, args.first + args.count):
         started = time.monotonic()
         path = args.out / f"shard_{number:04d}.npz"
-        write_shard(path, shard(bank, args.seed * 100_003 + number, args.size, args.longest, args.severity))
+        write_shard(path, shard(bank, args.seed * 100_003 + number, args.size, args.light))
         print(f"{path.name} {time.monotonic() - started:.0f} s", flush=True)
 
 

@@ -1,8 +1,7 @@
 """The network: Whisper's architecture (Radford et al., 2022), scaled down to ten digits.
 
-Parameter names are whisper.cpp's, so exporting is a loop over the state dictionary. Three heads on
-the encoder serve training only: which digit, and the how-manieth, each 20 ms frame belongs to, and
-CTC for strings whose digits are not located.
+Parameter names are whisper.cpp's, so exporting is a loop over the state dictionary. Two heads on
+the encoder serve training only: which digit, and the how-manieth, each 20 ms frame belongs to.
 """
 
 from __future__ import annotations
@@ -60,6 +59,8 @@ class Attention(nn.Module):
             return y.view(y.shape[0], y.shape[1], self.heads, -1).transpose(1, 2)
 
         q, k, v = split(self.query(x)), split(self.key(source)), split(self.value(source))
+        if len(k) < len(q):  # many strings under one clip
+            k, v = (y.expand(len(q), -1, -1, -1) for y in (k, v))
         if weights:
             w = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)
             y = w @ v
@@ -91,6 +92,42 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_ln(x)), w
 
 
+BEFORE, AFTER = "before", "after"
+# Where the heads of each encoder layer look at first, in positions of 20 ms. The last layer also
+# counts the digits, for which two heads look at all that came before, and at all that follows.
+FIRST_LOOK = [(-3, -1, 1, 3), (-8, -3, 3, 8), (-12, 12, BEFORE, AFTER)]
+
+
+@torch.no_grad()
+def start_looking(attention: Attention, looks: tuple[int | str, ...], sharpness: float = 1.4) -> None:
+    """Starts head i out as a soft look at the position `looks[i]` further on, or to one side.
+
+    A shift in time is a rotation of each pair of sinusoidal positions, so a query that is the
+    rotated position matches the key that is the plain one; a quarter turn of slow pairs prefers
+    one side of the present. A small transformer takes long to find out that sounds are made of
+    what is nearby; started so, it learns like a convolutional network.
+    """
+    width = attention.query.weight.shape[1]
+    half, rows = width // 2, width // attention.heads
+    i = torch.arange(rows // 2)
+    for head, look in enumerate(looks):
+        # Periods of 0.1 to 5 s to find a place, 0.8 to 24 s to find a side.
+        low, high = (0, 0.41) if isinstance(look, int) else (0.2, 0.57)
+        channel = torch.linspace(low * half, high * half, rows // 2).round().long()
+        speed = torch.exp(-math.log(10_000) / (half - 1) * channel)
+        quarter = torch.full_like(speed, math.pi / 2)
+        phase = speed * look if isinstance(look, int) else -quarter if look == BEFORE else quarter
+        turn, plain = torch.zeros(rows, width), torch.zeros(rows, width)
+        plain[i, channel] = plain[i + rows // 2, channel + half] = 1
+        turn[i, channel] = turn[i + rows // 2, channel + half] = torch.cos(phase)
+        turn[i, channel + half] = torch.sin(phase)
+        turn[i + rows // 2, channel] = -torch.sin(phase)
+        of_head = slice(head * rows, (head + 1) * rows)
+        for linear, pattern in ((attention.query, turn), (attention.key, plain)):
+            linear.weight[of_head] = sharpness * pattern + 0.3 * linear.weight[of_head]
+        attention.query.bias[of_head] = 0
+
+
 class Encoder(nn.Module):
     def __init__(self, cfg: Config) -> None:
         super().__init__()
@@ -102,6 +139,8 @@ class Encoder(nn.Module):
         with torch.no_grad():  # else the positions, of amplitude 1, drown what is heard at first
             self.conv1.weight *= 3
             self.conv2.weight *= 4
+        for block, looks in zip(self.blocks, FIRST_LOOK):
+            start_looking(block.attn, looks)
 
     def forward(self, mel: Tensor) -> Tensor:
         """[batch, 80, 2 n] log-mel -> [batch, n, width]."""
@@ -138,7 +177,6 @@ class DigitsModel(nn.Module):
         self.cfg = cfg
         self.encoder, self.decoder = Encoder(cfg), Decoder(cfg)
         self.frame_digit = nn.Linear(cfg.width, 11)  # 10: none
-        self.frame_ctc = nn.Linear(cfg.width, 11)  # 10: blank
         self.frame_ordinal = nn.Linear(cfg.width, MAX_DIGITS + 1)  # the last: none
         self.reserve_dimension()
 
@@ -155,9 +193,13 @@ class DigitsModel(nn.Module):
     @torch.no_grad()
     def greedy(self, mel: Tensor) -> list[list[int]]:
         """Transcribes [batch, 80, 1024] mels as the service does: digits or end, token by token."""
-        audio = self.encoder(mel)
-        tokens = torch.tensor([[SOT, NOT]]).repeat(len(mel), 1)
-        ended = torch.zeros(len(mel), dtype=torch.bool)
+        return self.transcribe(self.encoder(mel))
+
+    @torch.no_grad()
+    def transcribe(self, audio: Tensor) -> list[list[int]]:
+        """The same, from the encoder's output."""
+        tokens = torch.tensor([[SOT, NOT]]).repeat(len(audio), 1)
+        ended = torch.zeros(len(audio), dtype=torch.bool)
         for _ in range(MAX_DIGITS):
             logits = self.decoder(tokens, audio)[0][:, -1, : EOT + 1]
             best = logits.argmax(-1).masked_fill(ended, EOT)

@@ -7,10 +7,10 @@ here=$(dirname "$0")
 python=${PYTHON:-python3}
 minutes=${MINUTES:-180}
 voices=${VOICES:-300}
-shards=${SHARDS:-24}
+shards=${SHARDS:-40}
 size=${SIZE:-500}
-workers=${WORKERS:-2}
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+threads=${THREADS:-1}
+export OMP_NUM_THREADS="$threads" OPENBLAS_NUM_THREADS="$threads"
 
 run() {
     step=$1
@@ -23,18 +23,11 @@ run corpus "$datasets" "$work"
 run voices "$work/voices.npz" --voices "$voices"
 run holdout "$work" val
 run holdout "$work" test
-
-# First lessons: excerpts and light degradation, then whole strings, then everything at once.
-run mix "$work" "$work/shards/light" --severity 0.25 --count "$((shards / 3 + 1))" --size "$size"
-run train "$work/shards/light" "$work/held_out_val_mels.npz" "$work/run1" --minutes "$((minutes / 9 + 1))" --workers "$workers" \
-    --most-digits 2
-run train "$work/shards/light" "$work/held_out_val_mels.npz" "$work/run2" --minutes "$((minutes * 3 / 9 + 1))" --workers "$workers" \
-    --resume "$work/run1/last.pt"
-run align "$work/run2/best.pt" "$work/real_train.npz" "$work/segments.npz"
+run mix "$work" "$work/shards/light" --light --count "$((shards / 5 + 1))" --size "$size" --seed 8
 run mix "$work" "$work/shards/full" --count "$shards" --size "$size"
-run train "$work/shards/full" "$work/held_out_val_mels.npz" "$work/run3" --minutes "$((minutes * 5 / 9 + 1))" --workers "$workers" \
-    --resume "$work/run2/last.pt"
-
-run export "$work/run3/best.pt" "$work/cameo-digits-v1-q8_0.bin" --type q8_0
+run train "$work/shards" "$work/held_out_val_mels.npz" "$work/run" --minutes "$minutes" --threads "$threads"
+run export "$work/run/best.pt" "$work/cameo-digits-v1-q8_0.bin" --type q8_0
 zstd -19 -qf "$work/cameo-digits-v1-q8_0.bin" -o "$work/cameo-digits-v1-q8_0.bin.zst"
-run evaluate "$work/run3/best.pt" "$work/held_out_test.npz" --json "$work/test.json"
+run evaluate "$work/run/best.pt" "$work/held_out_val.npz" --json "$work/val.json"
+run evaluate "$work/run/best.pt" "$work/held_out_test.npz" --json "$work/test.json"
+run agree "$work/run/best.pt" "$work"

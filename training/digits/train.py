@@ -1,8 +1,9 @@
-"""Trains the digits model on shards, on one or more CPU cores, for a given time.
+"""Trains the digits model on shards, on one CPU thread, for a given time.
 
-The learning rate is constant, then falls to zero. `last.pt` (with optimiser
-state, to go on from) and `best.pt` (averaged weights, the best on held-out speakers) are replaced
-atomically, so training can be stopped at any moment.
+First lessons are excerpts of few digits: they cost little, and everything in them is to be learnt.
+Then come whole strings. New shards are read as they appear. `last.pt` (with optimiser state, to go
+on from) and `best.pt` (averaged weights, the best on held-out speakers) are replaced atomically, so
+training can be stopped at any moment.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import random
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,7 +32,7 @@ Item = tuple[np.ndarray, float, list[int], list | None]
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz iteration, for hidden matrices (Jordan et al., 2024)."""
 
-    def __init__(self, params, lr: float = 0.008, momentum: float = 0.95, decay: float = 0.01) -> None:
+    def __init__(self, params, lr: float = 0.012, momentum: float = 0.95, decay: float = 0.01) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -93,10 +93,9 @@ def batch(items: list[Item], frames: int, rng: random.Random | None) -> dict[str
             for k, (a, b) in enumerate(spans):
                 a, b = a // 320, min(half, b // 320 + 1)
                 frame_digit[i, a:b], frame_ordinal[i, a:b], where[i, k, a:b] = digits[k], k, 1
-    lengths = torch.tensor([len(item[2]) for item in items])
     return {
         "mels": mels, "tokens": tokens, "targets": targets, "frame_digit": frame_digit,
-        "frame_ordinal": frame_ordinal, "where": where, "lengths": lengths,
+        "frame_ordinal": frame_ordinal, "where": where,
     }  # fmt: skip
 
 
@@ -107,7 +106,7 @@ def distort(mel: Tensor, rng: random.Random) -> Tensor:
         low = at.long()
         part = (at - low)[:, None]
         mel = mel[low] * (1 - part) + mel[low + 1] * part
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         mel = mel.clone()
         mean = mel.mean()
         for _ in range(rng.randint(0, 2)):
@@ -125,25 +124,24 @@ def losses(model: DigitsModel, b: dict[str, Tensor]) -> dict[str, Tensor]:
     """The decoder's cross-entropy, and what guides the encoder and the cross-attention."""
     audio = model.encoder(b["mels"])
     logits, attention = model.decoder(b["tokens"], audio, weights=True)
-    ctc = F.ctc_loss(
-        model.frame_ctc(audio).log_softmax(-1).transpose(0, 1), b["targets"][:, 1:].clamp(0, 9),
-        torch.full((len(audio),), audio.shape[1]), b["lengths"], blank=NO_DIGIT, zero_infinity=True,
-        reduction="none",
-    )  # fmt: skip
     attended = attention.mean(1)[:, 1 : 1 + b["where"].shape[1]]
     known = (b["where"].sum(-1) > 0).float()
     guided = -(torch.log((attended * b["where"]).sum(-1) + 1e-4) * known).sum() / known.sum().clamp_min(1)
+
+    def frames(head: torch.nn.Linear, name: str) -> Tensor:
+        return F.cross_entropy(head(audio).flatten(0, 1), b[name].flatten(), ignore_index=IGNORE)
+
     return {
-        "tokens": F.cross_entropy(logits.flatten(0, 1), b["targets"].flatten(), ignore_index=IGNORE, label_smoothing=0.01),
-        # Where spans are unknown the encoder learns from the order alone.
-        "ctc": (ctc / b["lengths"].clamp_min(1))[b["lengths"] > 0].mean() if (b["lengths"] > 0).any() else ctc.sum() * 0,
-        "digit": F.cross_entropy(model.frame_digit(audio).flatten(0, 1), b["frame_digit"].flatten(), ignore_index=IGNORE),
-        "ordinal": F.cross_entropy(model.frame_ordinal(audio).flatten(0, 1), b["frame_ordinal"].flatten(), ignore_index=IGNORE),
+        "tokens": F.cross_entropy(logits.flatten(0, 1), b["targets"].flatten(), ignore_index=IGNORE, label_smoothing=0.02),
+        "digit": frames(model.frame_digit, "frame_digit"),
+        "ordinal": frames(model.frame_ordinal, "frame_ordinal"),
         "guided": guided,
     }  # fmt: skip
 
 
-WEIGHT = {"tokens": 1.0, "ctc": 0.05, "digit": 1.0, "ordinal": 0.3, "guided": 0.15}
+# What each frame holds is learnt first: the decoder has nothing to read before.
+FIRST_WEIGHT = {"tokens": 0.1, "digit": 1.0, "ordinal": 0.2, "guided": 0.1}
+WEIGHT = {"tokens": 1.0, "digit": 0.7, "ordinal": 0.5, "guided": 0.3}
 
 
 def edits(a: list[int], b: list[int]) -> int:
@@ -178,24 +176,10 @@ def measure(model: DigitsModel, items: list[Item]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def rate(progress: float, step: int, fall_from: float) -> float:
-    """Warm-up, constant, then linear to zero."""
-    return min(1.0, (step + 1) / 100, max(0.0, (1 - progress) / (1 - fall_from)))
-
-
-def share(parameters: list[Tensor], progress: float, workers: int) -> float:
-    """Averages gradients and progress over the workers; every worker must call it."""
-    if workers == 1:
-        return progress
-    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([g.flatten() for g in grads] + [torch.tensor([progress])])
-    dist.all_reduce(flat)
-    flat /= workers
-    at = 0
-    for p in parameters:
-        p.grad = flat[at : at + p.numel()].view_as(p).clone()
-        at += p.numel()
-    return float(flat[-1])
+def rate(progress: float, step: int) -> float:
+    """Warm-up, constant for 30 % of the time, then half a cosine to zero."""
+    fall = max(0.0, (progress - 0.3) / 0.7)
+    return min(1.0, (step + 1) / 40) * 0.5 * (1 + math.cos(math.pi * min(1.0, fall)))
 
 
 def refresh(pool: dict[str, list[Item]], folder: Path, keep: int) -> list[Item]:
@@ -212,10 +196,7 @@ def refresh(pool: dict[str, list[Item]], folder: Path, keep: int) -> list[Item]:
 
 
 def excerpt(item: Item, most: int, rng: random.Random) -> Item | None:
-    """At most `most` neighbouring digits of an example: the first lessons are short, and dense.
-
-    None where the example is too long and its digits are not located.
-    """
+    """At most `most` neighbouring digits of an example; None where it is too long and its digits are not located."""
     cells, top, digits, spans = item
     if len(digits) <= most:
         return item
@@ -224,41 +205,49 @@ def excerpt(item: Item, most: int, rng: random.Random) -> Item | None:
     count = rng.randint(1, most)
     first = rng.randrange(len(digits) - count + 1)
     chosen = spans[first : first + count]
+    # Neighbours may run into the excerpt a little, as anything may run into a recording.
     start = max(0, chosen[0][0] // 160 - rng.randint(2, 10)) // 2 * 2
     end = chosen[-1][1] // 160 + rng.randint(2, 10)
     moved = [(a - start * 160, b - start * 160) for a, b in chosen]
     return cells[:, start:end], top, digits[first : first + count], moved
 
 
-def batches(everything: list[Item], size: int, rng: random.Random) -> list[list[Item]]:
+def lesson(progress: float) -> tuple[bool, int]:
+    """Whether examples are lightly degraded ones, and the most digits in an example."""
+    return progress < 0.25, 2 if progress < 0.1 else 4 if progress < 0.3 else MAX_DIGITS
+
+
+def batches(everything: list[Item], most: int, size: int, rng: random.Random) -> list[list[Item]]:
     """Eight batches of examples of like length, so that little is padded."""
-    chosen = sorted(rng.choices(everything, k=size * 8), key=lambda item: item[0].shape[1])
+    chosen: list[Item] = []
+    while len(chosen) < size * 8:
+        item = excerpt(rng.choice(everything), most, rng)
+        if item is not None:
+            chosen.append(item)
+    chosen.sort(key=lambda item: item[0].shape[1])
     out = [chosen[i : i + size] for i in range(0, len(chosen), size)]
     rng.shuffle(out)
     return out
 
 
-def window(items: list[Item], falling: bool, rng: random.Random) -> int:
-    """Frames to pad a batch to. The service always pads to the full 1024; a little of that, and
+def window(items: list[Item], progress: float, rng: random.Random) -> int:
+    """Frames to pad a batch to. The service always pads to the full 1,024; a little of that, and
     more towards the end, is enough and much cheaper."""
-    if rng.random() < (0.2 if falling else 0.04):
+    if rng.random() < (0.02 if progress < 0.5 else 0.1 if progress < 0.8 else 0.4):
         return 1024
     longest = max(item[0].shape[1] for item in items)
     return min(1024, -(-longest // 32) * 32 + 64 * rng.randint(0, 1))
 
 
-def train(rank: int, args: argparse.Namespace) -> None:
-    """One worker; worker 0 evaluates, prints and saves."""
-    torch.set_num_threads(1)
+def train(args: argparse.Namespace) -> None:
+    """Trains, prints, evaluates and saves."""
+    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    rng = random.Random(args.seed * 1009 + rank)
-    if args.workers > 1:
-        dist.init_process_group("gloo", init_method=f"file://{args.meet}", rank=rank, world_size=args.workers)
+    rng = random.Random(args.seed)
     model, extra = load(args.resume) if args.resume else (DigitsModel(Config()), {})
     model.train()
-    parameters = list(model.parameters())
     hidden = [p for n, p in model.named_parameters() if "blocks" in n and p.ndim == 2]
-    rest = [p for p in parameters if not any(p is q for q in hidden)]
+    rest = [p for p in model.parameters() if not any(p is q for q in hidden)]
     muon, adam = Muon(hidden), torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.01)
     if "muon" in extra:
         muon.load_state_dict(extra["muon"])
@@ -267,46 +256,43 @@ def train(rank: int, args: argparse.Namespace) -> None:
     average = copy.deepcopy(model)
 
     validation = read_shard(args.validation)
-    pool: dict[str, list[Item]] = {}
+    pools: dict[bool, dict[str, list[Item]]] = {True: {}, False: {}}
     ready: list[list[Item]] = []
     running: dict[str, float] = {}
     best = float("inf")
     started = evaluated = time.monotonic()
-    progress, refreshed = 0.0, float("-inf")
-    while progress < 1:
-        if time.monotonic() - refreshed > 60:
-            refreshed = time.monotonic()
-            everything = refresh(pool, args.shards, args.keep)
-            if args.most_digits:
-                short = (excerpt(item, args.most_digits, rng) for item in everything)
-                everything = [item for item in short if item is not None]
-        for group, peak in ((muon.param_groups[0], 0.008), (adam.param_groups[0], 2e-3)):
-            group["lr"] = args.peak * peak * rate(progress, step, args.fall_from)
-        ready = ready or batches(everything, args.batch, rng)
+    clips, refreshed = 0, float("-inf")
+    while True:
+        now = time.monotonic()
+        progress = args.begin_at + (1 - args.begin_at) * (now - started) / (60 * args.minutes)
+        light, most = lesson(progress)
+        if now - refreshed > 60:
+            refreshed = now
+            everything = refresh(pools[light], args.shards / ("light" if light else "full"), args.keep)
+        for optimiser, peak in ((muon, 0.012), (adam, 1.5e-3)):
+            optimiser.param_groups[0]["lr"] = args.peak * peak * rate(progress, step)
+        ready = ready or batches(everything, most, args.batch, rng)
         items = ready.pop()
-        parts = losses(model, batch(items, window(items, progress > args.fall_from, rng), rng))
-        muon.zero_grad()
-        adam.zero_grad()
-        sum(WEIGHT[k] * v for k, v in parts.items()).backward()
-        progress = share(parameters, (time.monotonic() - started) / (60 * args.minutes), args.workers)
+        parts = losses(model, batch(items, window(items, progress, rng), rng))
+        model.zero_grad()
+        weight = WEIGHT if progress > 0.08 else FIRST_WEIGHT
+        sum(weight[k] * v for k, v in parts.items()).backward()
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         muon.step()
         adam.step()
         model.reserve_dimension()
-        step += 1
-        if rank > 0:
-            continue
+        step, clips = step + 1, clips + len(items)
         with torch.no_grad():
-            keep = min(0.997, (step + 1) / (step + 20))
-            for a, p in zip(average.parameters(), parameters):
+            keep = min(0.99, (step + 1) / (step + 20))
+            for a, p in zip(average.parameters(), model.parameters()):
                 a.lerp_(p, 1 - keep)
         for k, v in parts.items():
             running[k] = running.get(k, v.item()) * 0.98 + 0.02 * v.item()
         minutes = f"{(time.monotonic() - started) / 60:.1f} min"
-        if step % 50 == 0:
-            print(step, minutes, {k: round(v, 3) for k, v in running.items()}, len(everything), flush=True)
-        if time.monotonic() - evaluated > 60 * args.evaluate_every or progress >= 1:
-            evaluated = time.monotonic()
+        if step % 25 == 0:
+            print(step, clips, minutes, {k: round(v, 3) for k, v in running.items()}, len(everything), flush=True)
+        done = progress >= 1
+        if now - evaluated > 60 * args.evaluate_every or done:
             save(model, args.out / "last.pt", muon=muon.state_dict(), adam=adam.state_dict(), step=step)
             figures = measure(average, validation)
             print(step, minutes, json.dumps(figures), flush=True)
@@ -314,32 +300,29 @@ def train(rank: int, args: argparse.Namespace) -> None:
             if score <= best:
                 best = score
                 save(average, args.out / "best.pt", step=step)
+            evaluated = time.monotonic()
+        if done:
+            return
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shards", type=Path)
+    parser.add_argument("shards", type=Path, help="folder of `light` and `full` shards")
     parser.add_argument("validation", type=Path, help="a shard of held-out speakers")
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--batch", type=int, default=16, help="examples a step of each worker")
-    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", type=Path)
-    parser.add_argument("--peak", type=float, default=1.0, help="scales the learning rate")
-    parser.add_argument("--most-digits", type=int, help="train on excerpts of at most so many digits")
-    parser.add_argument("--fall-from", type=float, default=0.7, help="share of the time after which the rate falls")
-    parser.add_argument("--keep", type=int, default=40, help="newest shards held in memory")
+    parser.add_argument("--begin-at", type=float, default=0.0, help="share of the schedule already behind a resumed run")
+    parser.add_argument("--peak", type=float, default=1.0, help="scales the learning rates")
+    parser.add_argument("--keep", type=int, default=60, help="newest shards held in memory")
     parser.add_argument("--evaluate-every", type=float, default=5, help="minutes")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
 
     args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as meet:
-        args.meet = Path(meet) / "workers"
-        if args.workers > 1:
-            torch.multiprocessing.spawn(train, args=(args,), nprocs=args.workers)
-        else:
-            train(0, args)
+    train(args)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
-from audio import level, read, save_clips, trim
+from align import Aligner
+from audio import Clip, level, read, save_clips, trim
 
 DIGIT_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -59,16 +62,6 @@ Open the window and close the door|We are going home now|It was a long and windy
 Hold the camera still|I agree with the terms|Say it again more slowly
 """.replace("\n", "|").strip("|").split("|")
 LETTERS = "a b c d e f g h j k l m n p q r s t u v w x y z".split()
-
-
-@dataclass
-class Voice:
-    """One synthetic speaker: single digits, whole strings and speech that holds no digits."""
-
-    name: str
-    digits: dict[int, list[np.ndarray]] = field(default_factory=dict)
-    strings: list[tuple[np.ndarray, list[int]]] = field(default_factory=list)
-    other: list[np.ndarray] = field(default_factory=list)
 
 
 def spoken(digits: list[int], rng: random.Random) -> list[str]:
@@ -114,26 +107,42 @@ def commands(index: int, engine: str, rng: random.Random):
     ]  # fmt: skip
 
 
-def collect(name: str, said: list[tuple[str, list[int] | None]], folder: Path) -> Voice:
-    """Reads what an engine wrote into `folder` (`0.wav`, `1.wav`, …)."""
-    voice = Voice(name)
-    for i, (_, digits) in enumerate(said):
+@lru_cache
+def aligner() -> Aligner:
+    """One for all threads: loading it takes longer than a voice."""
+    return Aligner()
+
+
+ALIGNING = Lock()
+
+
+def locate(x: np.ndarray, words: list[str]) -> list[tuple[str, int, int]]:
+    """Where the words of a string are."""
+    with ALIGNING:
+        return aligner().words(x, words)
+
+
+def collect(name: str, said: list[tuple[str, list[int] | None]], folder: Path) -> list[Clip]:
+    """Reads what an engine wrote into `folder` (`0.wav`, `1.wav`, …), and locates the digits of strings."""
+    clips = []
+    for i, (text, digits) in enumerate(said):
         path = folder / f"{i}.wav"
         if not path.exists():
             continue
-        clip = level(trim(read(path)))
-        if len(clip) < 1600 or len(clip) > 16000 * 9:
+        x = level(trim(read(path))[0])
+        if len(x) < 1600 or len(x) > 16000 * 9:
             continue
         if digits is None:
-            voice.other.append(clip)
+            clips.append(Clip(name, "other", [], x))
         elif len(digits) == 1:
-            voice.digits.setdefault(digits[0], []).append(clip)
+            clips.append(Clip(name, "digit", digits, x))
         else:
-            voice.strings.append((clip, digits))
-    return voice
+            words = re.findall("[a-z]+", text)
+            clips.append(Clip(name, "string", digits, x, locate(x, words)))
+    return clips
 
 
-def speak(args: tuple[int, str, int]) -> Voice:
+def speak(args: tuple[int, str, int]) -> list[Clip]:
     """One espeak-ng or flite voice."""
     index, engine, seed = args
     rng = random.Random(seed)
@@ -148,7 +157,7 @@ def speak(args: tuple[int, str, int]) -> Voice:
         return collect(name, said, Path(tmp))
 
 
-def festival(args: tuple[int, str, int]) -> Voice:
+def festival(args: tuple[int, str, int]) -> list[Clip]:
     """One festival voice at one speaking rate (its start-up is slow: one process a voice)."""
     index, voice, seed = args
     rng = random.Random(seed)
@@ -193,16 +202,13 @@ def main() -> None:
             else:
                 jobs.append((speak, (i, engine, seed)))
     with ThreadPoolExecutor(2) as pool:
-        voices = list(pool.map(lambda job: job[0](job[1]), jobs))
-    voices = [v for v in voices if v.digits]
-    clips = []
-    for v in voices:
-        for d, takes in v.digits.items():
-            clips += [(v.name, "digit", [d], x) for x in takes]
-        clips += [(v.name, "string", ds, x) for x, ds in v.strings]
-        clips += [(v.name, "other", [], x) for x in v.other]
+        clips = [clip for voice in pool.map(lambda job: job[0](job[1]), jobs) for clip in voice]
     save_clips(args.out, clips)
-    print(f"{len(voices)} voices, {len(clips)} clips -> {args.out}")
+    strings = [c for c in clips if c.kind == "string"]
+    print(
+        f"{len({c.speaker for c in clips})} voices, {len(clips)} clips, {len(strings)} strings "
+        f"({sum(not c.words for c in strings)} not located) -> {args.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ pub struct FacesArgs {
     /// Folder with `lfw/NAME_0001.jpg` … and a file `pairs*.txt` in LFW's format, or a folder
     /// with such a `faces` folder.
     #[arg(long, value_name = "DIR", env = "CAMEO_DATASETS_DIR")]
-    pub dataset: PathBuf,
+    pub datasets: PathBuf,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
@@ -71,7 +71,7 @@ pub struct Report {
 /// # Errors
 /// Where the data set can't be read or a model is missing.
 pub fn run(args: &FacesArgs, models: &Models) -> anyhow::Result<()> {
-    let report = measure(&args.dataset, models, usize::from(args.threads))?;
+    let report = measure(&args.datasets, models, usize::from(args.threads))?;
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;

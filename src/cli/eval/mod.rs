@@ -1,8 +1,20 @@
 //! `cameo eval`: how well the models do on labelled data.
 
+pub mod contenders;
+pub mod datasets;
+pub mod draw;
 pub mod faces;
+pub mod pad;
+pub mod plot;
+pub mod speech;
+pub mod stats;
 
-use clap::Subcommand;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::app;
 use crate::config::Config;
@@ -12,6 +24,10 @@ use crate::config::Config;
 pub enum Eval {
     /// Face verification on LFW's pairs
     Faces(faces::FacesArgs),
+    /// Spoken digits: transcription, refusal and the verification score, on people held out of training
+    Speech(speech::SpeechArgs),
+    /// Presentation attacks: live faces and recaptures, on people held out of training
+    Pad(pad::PadArgs),
 }
 
 impl Eval {
@@ -20,9 +36,64 @@ impl Eval {
     /// # Errors
     /// Where the data set can't be read or a model is missing.
     pub fn run(self, config: &Config) -> anyhow::Result<()> {
-        let models = app::models(config)?;
         match self {
-            Self::Faces(args) => faces::run(&args, &models),
+            Self::Faces(args) => faces::run(&args, &app::models(config)?),
+            Self::Speech(args) => speech::run(&args, config),
+            Self::Pad(args) => pad::run(&args, config),
         }
     }
+}
+
+/// What the comparisons of the hermetic and the recommended set have in common.
+#[derive(Clone, Debug, Args)]
+pub struct Comparison {
+    /// Folder of recordings with a MANIFEST.tsv
+    #[arg(long, value_name = "DIR", env = "CAMEO_DATASETS_DIR")]
+    pub datasets: PathBuf,
+    /// Folder with models that are not installed
+    #[arg(long, value_name = "DIR", env = "CAMEO_MODELS_EXTRA_DIR")]
+    pub extra_models: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Write plots (SVG) into this folder
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
+}
+
+impl Comparison {
+    /// Prints a report and writes its plots.
+    fn publish<R: serde::Serialize + std::fmt::Display>(
+        &self,
+        report: &R,
+        plots: impl FnOnce() -> Vec<(String, String)>,
+    ) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, report)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{report}")?;
+        }
+        if let Some(dir) = &self.plots {
+            write_plots(dir, plots())?;
+        }
+        Ok(())
+    }
+}
+
+fn write_plots(dir: &Path, plots: Vec<(String, String)>) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
+    for (name, svg) in plots {
+        let path = dir.join(format!("{name}.svg"));
+        std::fs::write(&path, svg).with_context(|| format!("can't write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A progress bar on standard error.
+fn progress(what: &str, n: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(n as u64).with_style(style).with_message(what.to_owned())
 }

@@ -177,3 +177,6 @@ fn obligations(permissions: &Permissions, grant: &GrantRef, scope: &Scope) -> Ob
     }
     Obligations { voice: scope.voice, images: scope.images, restrictions, until: scope.until }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,10 +42,10 @@ macro_rules! rules {
 rules! {
     Deleted = "deleted", "The cameo was deleted.",
         "This cameo does not exist any more.", "Leave it out; delete what you still hold of it.";
-    NoConsent = "no_consent", "The person never gave consent.",
-        "The person has not consented to any use of this cameo.", "Ask the person for consent in the app.";
     Withdrawn = "withdrawn", "The person withdrew consent; no grant outlives that.",
         "The person has withdrawn consent.", "Leave it out; the person may consent anew in the app.";
+    NoConsent = "no_consent", "The person never gave consent.",
+        "The person has not consented to any use of this cameo.", "Ask the person for consent in the app.";
     Frozen = "frozen", "The person froze the cameo for now.",
         "The person has frozen this cameo for now.", "Ask again later; finish nothing that is under way.";
     Blocked = "blocked", "The person blocked the requester.",

@@ -81,8 +81,8 @@ impl Purpose {
         }
     }
 
-    /// Whether a use for it can do lasting harm. Such a purpose can be granted only on a text that
-    /// names it to the person.
+    /// Whether a use for it can do lasting harm. Where the text that the person was shown is kept, it
+    /// must name such a purpose for it to be granted.
     pub fn is_sensitive(self) -> bool {
         match self {
             Self::Personal | Self::Social | Self::Remix | Self::Commercial => false,
@@ -90,13 +90,15 @@ impl Purpose {
         }
     }
 
-    /// The narrowest purpose of the W3C Data Privacy Vocabulary (version 2) that covers it.
+    /// The closest purpose of the W3C Data Privacy Vocabulary (version 2).
     pub fn dpv(self) -> &'static str {
         match self {
             Self::Personal | Self::Social | Self::Remix => "dpv:NonCommercialPurpose",
             Self::Commercial => "dpv:CommercialPurpose",
             Self::Advertising => "dpv:Advertising",
-            Self::Political | Self::Adult => "dpv:Purpose",
+            Self::Political => "dpv:PoliticalCampaign",
+            // DPV has none for it.
+            Self::Adult => "dpv:Purpose",
         }
     }
 }

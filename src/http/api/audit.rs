@@ -1,4 +1,4 @@
-//! `/v1/audit`: the transparency log.
+//! `/v1/audit`: the transparency log for auditors.
 
 use axum::Json;
 use axum::extract::State as Ax;
@@ -6,30 +6,84 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::access::Role;
+use crate::env::Millis;
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::tlog::Hash;
+use crate::service::Error;
+use crate::tlog::export::Format;
+use crate::tlog::{Filter, Hash};
 
-/// Which page.
+/// Which entries.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct EntriesPage {
-    /// The first index.
+pub struct EntriesQuery {
+    /// The first index, or the `next` of the page before.
     #[serde(default)]
     from: u64,
     /// At most so many, up to 1000.
     #[serde(default = "hundred")]
     limit: u32,
+    /// Only entries about the person of this pseudonym (32 hexadecimal digits). Such a search is
+    /// an entry itself.
+    subject_ref: Option<String>,
+    /// Not before this time (milliseconds since 1970).
+    since: Option<i64>,
+    /// Before this time.
+    until: Option<i64>,
+    /// Kinds, separated by commas.
+    #[param(example = "resolve_allowed,resolve_denied")]
+    kind: Option<String>,
+    /// A generator's key id.
+    generator: Option<String>,
+    /// A purpose.
+    purpose: Option<String>,
+    /// A verdict or other outcome.
+    outcome: Option<String>,
+    /// The rule that refused.
+    rule: Option<String>,
+}
+
+/// What to export.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ExportQuery {
+    /// `jsonl` or `csv`.
+    #[serde(default = "jsonl")]
+    #[param(value_type = String)]
+    format: Format,
+    /// Not before this time (milliseconds since 1970).
+    since: Option<i64>,
+    /// Before this time.
+    until: Option<i64>,
+    /// Kinds, separated by commas.
+    kind: Option<String>,
+    /// A generator's key id.
+    generator: Option<String>,
+    /// A purpose.
+    purpose: Option<String>,
+    /// A verdict or other outcome.
+    outcome: Option<String>,
+    /// The rule that refused.
+    rule: Option<String>,
 }
 
 fn hundred() -> u32 {
     100
+}
+
+fn jsonl() -> Format {
+    Format::Jsonl
+}
+
+fn kinds(text: Option<&str>) -> Vec<String> {
+    text.map(|t| t.split(',').map(str::to_owned).collect()).unwrap_or_default()
 }
 
 /// An entry.
@@ -50,6 +104,26 @@ pub struct Entries {
     entries: Vec<EntryView>,
     /// The `from` of the next page, where there may be one.
     next: Option<u64>,
+}
+
+/// How effects and entries agree.
+#[derive(Serialize, ToSchema)]
+pub struct ReconciliationView {
+    /// Uses with their entry.
+    uses: u64,
+    /// Versions of consents with their entry.
+    consents: u64,
+    /// Where they don't agree; at most 100.
+    mismatches: Vec<MismatchView>,
+}
+
+/// A place where effect and entry don't agree.
+#[derive(Serialize, ToSchema)]
+pub struct MismatchView {
+    /// The entry, or where it should be.
+    index: u64,
+    /// What is wrong.
+    what: &'static str,
 }
 
 /// An inclusion proof (RFC 9162 §2.1.3).
@@ -80,21 +154,42 @@ pub struct ConsistencyView {
     proof: Vec<String>,
 }
 
-/// Reads entries.
-#[utoipa::path(get, path = "/v1/audit/entries", tag = "audit", params(EntriesPage),
+/// Reads entries, all or those that are asked for. A page can be short, even empty, and still have a
+/// next one; what is appended meanwhile changes no page.
+#[utoipa::path(get, path = "/v1/audit/entries", tag = "audit", params(EntriesQuery),
     security(("api_key" = [])),
     responses((status = 200, body = Entries),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn entries(
     Ax(state): Ax<State>,
     key: Key,
-    Query(page): Query<EntriesPage>,
+    Query(q): Query<EntriesQuery>,
 ) -> Result<Json<Entries>, Problem> {
-    key.of(Role::Auditor)?;
-    let found = state.services.entries(page.from, page.limit).await?;
-    let full = found.len() >= page.limit.clamp(1, crate::service::audit::MAX_PAGE) as usize;
-    let next = found.last().filter(|_| full).map(|e| e.index + 1);
+    let caller = key.of(Role::Auditor)?;
+    let filter = Filter {
+        since: q.since.map(Millis),
+        until: q.until.map(Millis),
+        kinds: kinds(q.kind.as_deref()),
+        generator: q.generator,
+        purpose: q.purpose,
+        outcome: q.outcome,
+        rule: q.rule,
+    };
+    let subject = match q.subject_ref {
+        None => None,
+        Some(text) => {
+            let mut reference = [0; 16];
+            hex::decode_to_slice(&text, &mut reference).map_err(|_| Error::Invalid {
+                field: "subject_ref",
+                reason: "must be 32 hexadecimal digits".into(),
+            })?;
+            Some(reference)
+        }
+    };
+    let found = state.services.search(&caller, &filter, subject, q.from, q.limit).await?;
     let entries = found
+        .entries
         .iter()
         .map(|e| EntryView {
             index: e.index,
@@ -102,7 +197,60 @@ pub(super) async fn entries(
             leaf_hash: hex(&e.leaf_hash),
         })
         .collect();
-    Ok(Json(Entries { entries, next }))
+    Ok(Json(Entries { entries, next: found.next }))
+}
+
+/// Exports entries with their proofs and a signed manifest as the last line, to be checked alone
+/// with `cameo audit verify --bundle`. The answer streams. An export is an entry itself.
+#[utoipa::path(get, path = "/v1/audit/export", tag = "audit", params(ExportQuery),
+    security(("api_key" = [])),
+    responses((status = 200, content_type = "application/jsonl", body = String),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn export(
+    Ax(state): Ax<State>,
+    key: Key,
+    Query(q): Query<ExportQuery>,
+) -> Result<Response, Problem> {
+    let caller = key.of(Role::Auditor)?;
+    let filter = Filter {
+        since: q.since.map(Millis),
+        until: q.until.map(Millis),
+        kinds: kinds(q.kind.as_deref()),
+        generator: q.generator,
+        purpose: q.purpose,
+        outcome: q.outcome,
+        rule: q.rule,
+    };
+    let pieces = state.services.export(&caller, filter, q.format).await?;
+    // A piece that fails ends the answer without the manifest, which a check finds.
+    let body = axum::body::Body::from_stream(pieces.inspect_err(|e| {
+        tracing::error!(error = %e, "an export broke off");
+    }));
+    let name = format!("attachment; filename=\"log.{}\"", q.format.extension());
+    let headers = [
+        (header::CONTENT_TYPE, q.format.media_type().to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Compares every use and consent with its entry, both ways.
+#[utoipa::path(get, path = "/v1/audit/reconciliation", tag = "audit", security(("api_key" = [])),
+    responses((status = 200, body = ReconciliationView),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn reconciliation(
+    Ax(state): Ax<State>,
+    key: Key,
+) -> Result<Json<ReconciliationView>, Problem> {
+    key.of(Role::Auditor)?;
+    let found = state.services.reconcile().await?;
+    let mismatches = found.mismatches.iter();
+    Ok(Json(ReconciliationView {
+        uses: found.uses,
+        consents: found.consents,
+        mismatches: mismatches.map(|m| MismatchView { index: m.index, what: m.what }).collect(),
+    }))
 }
 
 /// The signed head of the log (C2SP tlog-checkpoint).

@@ -13,11 +13,13 @@ use super::scope::ScopeBody;
 use crate::domain::access::Role;
 use crate::domain::consent::{Audience, Permissions};
 use crate::domain::ids::{CameoId, SubjectId};
+use crate::env::Millis;
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::consent::Version;
+use crate::service::texts::Shown;
 
 /// A cameo.
 #[derive(Serialize, ToSchema)]
@@ -30,6 +32,8 @@ pub struct CameoView {
     pub template_version: u32,
     /// When it was first enrolled (RFC 3339).
     pub created_at: String,
+    /// Since when it is frozen (RFC 3339); absent: it is not.
+    pub frozen_since: Option<String>,
 }
 
 /// What a person allows.
@@ -52,6 +56,10 @@ pub struct PutConsent {
     /// The version of the text that the person agreed to.
     #[schema(example = "2026-11")]
     text_version: String,
+    /// The language that it was shown in (BCP 47). Needed where the text is kept here.
+    #[serde(default)]
+    #[schema(example = "en")]
+    locale: Option<String>,
 }
 
 /// A version of a person's consent.
@@ -65,6 +73,10 @@ pub struct ConsentView {
     permissions: Option<PermissionsView>,
     /// The version of the text that the person agreed to.
     text_version: String,
+    /// The language that it was shown in.
+    locale: Option<String>,
+    /// SHA-256 of the text, hexadecimal, where it is kept.
+    text_sha256: Option<String>,
     /// When (RFC 3339).
     at: String,
     /// The log's entry about it.
@@ -90,7 +102,7 @@ pub struct WhichVersion {
 }
 
 /// Reads a cameo.
-#[utoipa::path(get, path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_cameo", path = "/v1/cameos/{id}", tag = "consent", params(("id" = String, Path)),
     security(("api_key" = [])),
     responses((status = 200, body = CameoView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -106,6 +118,7 @@ pub(super) async fn read(
         subject: cameo.subject.as_str().to_owned(),
         template_version: cameo.template_version,
         created_at: cameo.created.rfc3339(),
+        frozen_since: cameo.frozen.map(Millis::rfc3339),
     }))
 }
 
@@ -146,8 +159,8 @@ pub(super) async fn put_consent(
         block: request.block,
         scope: request.scope.parse()?,
     };
-    let text = &request.text_version;
-    Ok(view(state.services.put_consent(&id, &permissions, text, expected).await?))
+    let shown = Shown { version: request.text_version, locale: request.locale };
+    Ok(view(state.services.put_consent(&id, &permissions, &shown, expected).await?))
 }
 
 /// Withdraws consent, as easily as it was given: from the answer on, no further token is issued.
@@ -192,6 +205,8 @@ fn view(v: Version) -> Response {
         event: v.kind.name(),
         permissions,
         text_version: v.text_version,
+        locale: v.locale,
+        text_sha256: v.text_sha256.map(hex::encode),
         at: v.at.rfc3339(),
         log_index: v.log_index,
     };

@@ -84,7 +84,7 @@ pub struct ObligationsView {
 
 /// Explains what a resolve would answer, without counting a use, keeping a record or writing to the
 /// log. Whom a person blocked does not show: it looks like not being in the audience.
-#[utoipa::path(post, path = "/v1/decisions", tag = "resolve",
+#[utoipa::path(post, operation_id = "foresee", path = "/v1/decisions", tag = "resolve",
     request_body = DecisionRequest, security(("api_key" = [])),
     responses((status = 200, body = DecisionResponse),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]

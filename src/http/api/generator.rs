@@ -225,10 +225,7 @@ pub(super) async fn read_webhook(
     security(("api_key" = [])),
     responses((status = 204),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn delete_webhook(
-    Ax(state): Ax<State>,
-    key: Key,
-) -> Result<StatusCode, Problem> {
+pub(super) async fn delete_webhook(Ax(state): Ax<State>, key: Key) -> Result<StatusCode, Problem> {
     let caller = key.of(Role::Generator)?;
     state.services.delete_webhook(&caller).await?;
     Ok(StatusCode::NO_CONTENT)

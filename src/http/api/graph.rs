@@ -37,7 +37,7 @@ pub struct Pair {
 
 /// Takes over who follows each other, for the audience `mutuals`. From the answer on every decision
 /// goes by it.
-#[utoipa::path(put, path = "/v1/graph/mutuals", tag = "consent",
+#[utoipa::path(put, operation_id = "put_mutuals", path = "/v1/graph/mutuals", tag = "consent",
     request_body = PutMutuals, security(("api_key" = [])),
     responses((status = 204),
         (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
@@ -54,7 +54,7 @@ pub(super) async fn put(
 }
 
 /// Forgets every pair that a person is in.
-#[utoipa::path(delete, path = "/v1/graph/mutuals/{person}", tag = "consent",
+#[utoipa::path(delete, operation_id = "forget_mutuals", path = "/v1/graph/mutuals/{person}", tag = "consent",
     params(("person" = String, Path)), security(("api_key" = [])),
     responses((status = 204),
         (status = 403, body = ProblemBody, content_type = "application/problem+json")))]

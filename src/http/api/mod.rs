@@ -3,16 +3,21 @@
 pub mod audit;
 pub mod cameos;
 pub mod decisions;
+pub mod disclosures;
 pub mod generator;
 pub mod graph;
 pub mod health;
 pub mod keys;
 pub mod lifecycle;
+pub mod receipts;
 pub mod requests;
 pub mod resolve;
 pub mod reviews;
 pub mod scope;
+pub mod session;
+pub mod texts;
 mod time;
+pub mod tlog;
 pub mod uses;
 pub mod verifications;
 pub mod well_known;
@@ -41,6 +46,7 @@ use super::State;
         (name = "generator", description = "A generator's own keys and webhook"),
         (name = "uses", description = "What became of a use, and objections to it"),
         (name = "audit", description = "The transparency log"),
+        (name = "pages", description = "How people get into the pages"),
         (name = "operation", description = "API keys"),
     )
 )]
@@ -83,6 +89,10 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
+        .routes(routes!(receipts::consent))
+        .routes(routes!(receipts::grant))
+        .routes(routes!(receipts::export))
+        .routes(routes!(texts::read, texts::put))
         .routes(routes!(requests::ask, requests::list))
         .routes(routes!(requests::read))
         .routes(routes!(requests::answer))
@@ -107,21 +117,31 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(lifecycle::certificate))
         .routes(routes!(generator::register, generator::list))
         .routes(routes!(generator::retire))
-        .routes(routes!(
-            generator::put_webhook,
-            generator::read_webhook,
-            generator::delete_webhook
-        ))
+        .routes(routes!(generator::put_webhook, generator::read_webhook, generator::delete_webhook))
         .routes(routes!(generator::rotate_secret))
         .routes(routes!(generator::messages))
         .routes(routes!(generator::replay))
+        .routes(routes!(session::create_link))
+        .routes(routes!(session::open, session::read, session::close))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::reconciliation))
+        .routes(routes!(disclosures::ask))
+        .routes(routes!(disclosures::approve))
+        .routes(routes!(disclosures::read))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(well_known::cose_keys))
+        .routes(routes!(receipts::cose_keys))
+        .routes(routes!(receipts::jwks))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::log_key))
+        .routes(routes!(tlog::published))
+        .routes(routes!(tlog::tile))
+        .routes(routes!(tlog::proof))
+        .routes(routes!(tlog::add_checkpoint))
+        .routes(routes!(tlog::witness_key))
 }

@@ -19,6 +19,7 @@ use crate::http::once::{self, IdempotencyKey, once};
 use crate::http::problem::{Problem, ProblemBody, Type};
 use crate::service::grants::GrantView;
 use crate::service::requests::{Asked, Verdict, Wish};
+use crate::service::texts::Shown;
 
 /// A request to use somebody's cameo.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -96,6 +97,12 @@ pub struct AnswerRequest {
     /// What is granted instead of what was wished.
     #[serde(default)]
     scope: Option<ScopeBody>,
+    /// The version of the text that the person was shown; absent: that of their consent.
+    #[serde(default)]
+    text_version: Option<String>,
+    /// The language that it was shown in (BCP 47).
+    #[serde(default)]
+    locale: Option<String>,
 }
 
 /// See `AnswerRequest`.
@@ -179,7 +186,7 @@ pub struct MuteRequest {
 
 /// Asks a person to let somebody use their cameo. Who asks again while a request is open gets that
 /// one. Whoever the person blocked or muted gets the same answer as anyone.
-#[utoipa::path(post, path = "/v1/cameos/{id}/requests", tag = "consent",
+#[utoipa::path(post, operation_id = "ask_person", path = "/v1/cameos/{id}/requests", tag = "consent",
     params(("id" = String, Path), ("Idempotency-Key" = String, Header)),
     request_body = AskRequest, security(("api_key" = [])),
     responses((status = 201, body = RequestView),
@@ -209,7 +216,7 @@ pub(super) async fn ask(
 }
 
 /// The requests for a cameo, for its person.
-#[utoipa::path(get, path = "/v1/cameos/{id}/requests", tag = "consent",
+#[utoipa::path(get, operation_id = "list_requests", path = "/v1/cameos/{id}/requests", tag = "consent",
     params(("id" = String, Path), RequestsPage), security(("api_key" = [])),
     responses((status = 200, body = Requests),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -227,7 +234,7 @@ pub(super) async fn list(
 }
 
 /// A request, for whoever made it.
-#[utoipa::path(get, path = "/v1/requests/{id}", tag = "consent",
+#[utoipa::path(get, operation_id = "read_request", path = "/v1/requests/{id}", tag = "consent",
     params(("id" = String, Path)), security(("api_key" = [])),
     responses((status = 200, body = RequestView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -241,7 +248,7 @@ pub(super) async fn read(
 }
 
 /// Answers a request: once, for a time, no, or never.
-#[utoipa::path(post, path = "/v1/requests/{id}/decision", tag = "consent",
+#[utoipa::path(post, operation_id = "answer_request", path = "/v1/requests/{id}/decision", tag = "consent",
     params(("id" = String, Path)), request_body = AnswerRequest, security(("api_key" = [])),
     responses((status = 200, body = AnswerView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
@@ -265,12 +272,14 @@ pub(super) async fn answer(
             return Err(Problem::new(Type::InvalidRequest, detail));
         }
     };
-    let (asked, grant) = state.services.answer_request(&id, &verdict).await?;
+    let shown = request.text_version.map(|version| Shown { version, locale: request.locale });
+    let services = &state.services;
+    let (asked, grant) = services.answer_request(&id, &verdict, shown.as_ref()).await?;
     Ok(Json(AnswerView { request: view(asked), grant: grant.map(GrantBody::from) }))
 }
 
 /// Keeps one person's requests, or everybody's, from reaching the person, or ends that.
-#[utoipa::path(put, path = "/v1/cameos/{id}/mute", tag = "consent",
+#[utoipa::path(put, operation_id = "mute_requests", path = "/v1/cameos/{id}/mute", tag = "consent",
     params(("id" = String, Path)), request_body = MuteRequest, security(("api_key" = [])),
     responses((status = 204),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -287,7 +296,7 @@ pub(super) async fn mute(
 }
 
 /// The grants of a cameo to single people, revoked ones too.
-#[utoipa::path(get, path = "/v1/cameos/{id}/grants", tag = "consent",
+#[utoipa::path(get, operation_id = "list_grants", path = "/v1/cameos/{id}/grants", tag = "consent",
     params(("id" = String, Path), GrantsPage), security(("api_key" = [])),
     responses((status = 200, body = Grants),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
@@ -304,7 +313,7 @@ pub(super) async fn grants(
 }
 
 /// Takes a grant back: from the answer on it allows nothing any more.
-#[utoipa::path(delete, path = "/v1/cameos/{id}/grants/{grant}", tag = "consent",
+#[utoipa::path(delete, operation_id = "revoke_grant", path = "/v1/cameos/{id}/grants/{grant}", tag = "consent",
     params(("id" = String, Path), ("grant" = String, Path)), security(("api_key" = [])),
     responses((status = 200, body = GrantItem),
         (status = 404, body = ProblemBody, content_type = "application/problem+json")))]

@@ -184,7 +184,7 @@ pub(super) async fn resolve(
 
 /// Asks for several cameos for one scene: a token for each, or none at all. A refusal is 403 and
 /// says of every cameo which rule refused.
-#[utoipa::path(post, path = "/v1/scenes", tag = "resolve",
+#[utoipa::path(post, operation_id = "resolve_scene", path = "/v1/scenes", tag = "resolve",
     params(("Idempotency-Key" = String, Header)),
     request_body = SceneRequest, security(("api_key" = [])),
     responses(

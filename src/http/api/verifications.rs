@@ -65,6 +65,15 @@ pub struct ChallengeView {
     pub max_bytes: u64,
 }
 
+/// For how long what is kept, in seconds after the verdict. Zero: not at all.
+#[derive(Serialize, ToSchema)]
+pub struct KeepsView {
+    /// The recording itself.
+    pub capture_s: u64,
+    /// What was measured in it.
+    pub evidence_s: u64,
+}
+
 /// A check of the verdict.
 #[derive(Serialize, ToSchema)]
 pub struct CheckView {
@@ -125,6 +134,12 @@ pub struct VerificationView {
     pub state: crate::domain::verification::State,
     /// The attempt, from 1.
     pub attempt: u32,
+    /// BCP 47 language tag of what the person is shown.
+    pub locale: String,
+    /// The version of the consent text that the person is shown.
+    pub consent_text_version: String,
+    /// For how long what is kept.
+    pub keeps: KeepsView,
     /// What the person is asked to do; only while an answer is awaited.
     pub challenge: Option<ChallengeView>,
     /// What was concluded.
@@ -415,6 +430,12 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
         id: v.id.clone(),
         state: v.state,
         attempt: v.attempt,
+        locale: v.locale.clone(),
+        consent_text_version: v.consent_text_version.clone(),
+        keeps: KeepsView {
+            capture_s: settings.keep_capture.as_secs(),
+            evidence_s: settings.keep_evidence.as_secs(),
+        },
         challenge,
         verdict: v.verdict.as_ref().map(verdict),
         quality: v.quality.clone(),

@@ -225,8 +225,39 @@ pub struct AntiSpoof {
     pub live_class: u32,
     /// What makes probabilities of the output.
     pub activation: Activation,
-    /// Least probability of the class "live" in a live frame.
+    /// How a crop larger than the input is made smaller.
+    #[serde(default)]
+    pub shrink: Shrink,
+    /// What the class "live"'s probability is worth as evidence; without it, it stands as it is.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// Least probability of the class "live" in a live frame (after calibration).
     pub threshold: f32,
+}
+
+/// How a picture is made smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shrink {
+    /// Bilinear samples, whatever lies between them.
+    #[default]
+    Linear,
+    /// The mean of the pixels that fall into one: independent of the camera's resolution.
+    Area,
+}
+
+/// A log-likelihood ratio of live against attack, in nats, from a network's probability `p`:
+/// `slope * ln(p / (1 - p)) + offset`, within plus and minus `limit`. The limit says how far the
+/// model can be relied on with cameras that it never saw.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Nats per nat of the network's own log odds.
+    pub slope: f32,
+    /// Added to that, in nats.
+    pub offset: f32,
+    /// Largest amount, in nats.
+    pub limit: f32,
 }
 
 /// What makes probabilities of a network's output.

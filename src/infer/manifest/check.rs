@@ -208,6 +208,11 @@ fn anti_spoof(a: &AntiSpoof) -> Check {
     within("crop_scale", f64::from(a.crop_scale), 0.5, 8.0)?;
     within("classes", f64::from(a.classes), 2.0, 1000.0)?;
     need(a.live_class < a.classes, "live_class must be below classes")?;
+    if let Some(c) = a.calibration {
+        within("calibration.slope", f64::from(c.slope), 0.001, 100.0)?;
+        within("calibration.offset", f64::from(c.offset), -100.0, 100.0)?;
+        within("calibration.limit", f64::from(c.limit), 0.01, 20.0)?;
+    }
     fraction("threshold", a.threshold)
 }
 

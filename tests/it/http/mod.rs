@@ -3,6 +3,8 @@
 mod bad_input;
 mod crash;
 mod onboarding;
+mod pages;
 mod real_clips;
 mod story;
+mod transparency;
 mod uses;

@@ -4,7 +4,7 @@
 //! The table that is printed says which check caught what; `docs/evaluation-main-job.md` keeps it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::http::StatusCode;
 use cameo::domain::challenge::Motion;
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::infer::{data, files, sound};
 use crate::support::app::{Setup, TestApp};
 use crate::support::captures::ffmpeg;
+use crate::support::models_config;
 
 /// What the challenge asks for in every row.
 const DIGITS: [u8; 6] = [4, 7, 1, 9, 0, 3];
@@ -264,10 +265,7 @@ fn rows(r: &Recordings) -> Vec<Row> {
 
 /// A folder with the installed models and, where it is given, the anti-spoof pair beside them.
 fn models_dir() -> Option<TempDir> {
-    let installed = std::env::var_os("CAMEO_MODELS_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx/installed"),
-        PathBuf::from,
-    );
+    let installed = models_config().dir;
     if !installed.join("facemesh.onnx").is_file() {
         println!("SKIPPED: no models in {}", installed.display());
         return None;
@@ -296,8 +294,8 @@ fn models_dir() -> Option<TempDir> {
 
 async fn app(models: &TempDir, motions: &[Motion]) -> TestApp {
     // Another manifest, for models that are not in the project's own yet.
-    let manifest = std::env::var("CAMEO_MODELS_MANIFEST")
-        .map_or_else(|_| String::new(), |path| format!("manifest = {path:?}\n"));
+    let manifest =
+        models_config().manifest.map_or_else(String::new, |path| format!("manifest = {path:?}\n"));
     let config = format!(
         "{manifest}[verification]\nlockout_failures = 1000\nworkers = 1\n\
          [capture]\nmax_wall_s = 600\n"

@@ -164,9 +164,11 @@ async fn story(postgres: Option<String>) {
     assert_eq!(proof.status, StatusCode::OK);
     app.log_holds().await;
 
+    permissions(&app, &cameo, &grant).await;
+
     // Withdrawn is withdrawn.
     let gone = app.call(app.request(Method::DELETE, &consent, &app.app, None)).await.json();
-    assert_eq!((gone["version"].as_u64(), gone["event"].as_str()), (Some(2), Some("withdrawn")));
+    assert_eq!((gone["version"].as_u64(), gone["event"].as_str()), (Some(3), Some("withdrawn")));
     let refused = app.post("/v1/resolve", &app.generator, &ask(&cameo, "user-7", "social")).await;
     assert_eq!(refused.json()["rule"], "withdrawn");
     let first = app.get(&format!("{consent}?version=1"), &app.app).await.json();
@@ -176,13 +178,134 @@ async fn story(postgres: Option<String>) {
     // Nothing on disk says who the person is but the app's own id and ciphertext.
     let vector_word = {
         let opened = token::verify(&bytes, &keys, &expect).unwrap().open(&app.recipient).unwrap();
-        opened.identity.faces[0].vector[..8].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()
+        opened.identity.faces[0].vector[..8]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<_>>()
     };
     for file in ["cameo.db", "cameo.db-wal"] {
         let Ok(raw) = std::fs::read(app.dir.path().join(file)) else { continue };
         assert!(!raw.windows(vector_word.len()).any(|w| w == vector_word), "a vector in {file}");
         assert!(!raw.windows(6).any(|w| w == b"\"rude\""), "a block list in {file}");
     }
+}
+
+/// Texts, dry run, requests, grants, scenes, remix, receipts and the archive, over HTTP.
+#[allow(clippy::too_many_lines)] // a story has one thread
+async fn permissions(app: &TestApp, cameo: &str, first: &Value) {
+    let text = "/v1/consent-texts/2026-11/en";
+    let words = json!({ "body": "Others may make videos of you.", "purposes": ["social"] });
+    let kept = app.put(text, &app.app, &words).await.json();
+    assert_eq!(app.get(text, "").await.json(), kept);
+    let other = app.put(text, &app.app, &json!({ "body": "Other words." })).await;
+    assert_eq!((other.status.as_u16(), other.problem().as_str()), (409, "consent-text-kept"));
+
+    let consent = format!("/v1/cameos/{cameo}/consent");
+    let wish = json!({
+        "audience": "approved", "block": ["rude"], "purposes": ["social", "remix"],
+        "styles": ["stylised"], "company": "anyone", "max_per_day": 50,
+        "restrictions": ["no horror"], "text_version": "2026-11", "locale": "en",
+    });
+    for (member, value) in [
+        ("max_uses", json!(0)),
+        ("until", json!("2020-01-01T00:00:00Z")),
+        ("purposes", json!(["political"])),
+        ("locale", json!("fr")),
+        ("unknown", json!(1)),
+        ("company_people", json!(["x"])),
+    ] {
+        let mut wrong = wish.clone();
+        wrong[member] = value;
+        assert_eq!(
+            app.put(&consent, &app.app, &wrong).await.problem(),
+            "invalid-request",
+            "{member}"
+        );
+    }
+    let given = app.put(&consent, &app.app, &wish).await.json();
+    assert_eq!(given["text_sha256"], kept["sha256"]);
+    assert_eq!(given["permissions"]["restrictions"], json!(["no horror"]));
+
+    // The dry run: the app and the generator see the same, and blocked looks like a stranger.
+    let would = json!({
+        "cameo_ids": [cameo], "requester": "rude", "purpose": "social", "style": "stylised"
+    });
+    let mut strange = would.clone();
+    strange["requester"] = json!("stranger");
+    let answer = app.post("/v1/decisions", &app.generator, &would).await.json();
+    assert_eq!(
+        (&answer["decision"], &answer["cameos"][0]["rule"]),
+        (&json!("deny"), &json!("audience"))
+    );
+    assert_eq!(answer, app.post("/v1/decisions", &app.generator, &strange).await.json());
+    assert_eq!(app.post("/v1/decisions", &app.app, &would).await.problem(), "invalid-request");
+    strange["generator"] = json!(app.generator_id);
+    assert_eq!(answer, app.post("/v1/decisions", &app.app, &strange).await.json());
+    assert_eq!(app.post("/v1/decisions", &app.auditor, &strange).await.problem(), "forbidden");
+
+    // A request, approved once; the blocked one's looks the same.
+    let asking =
+        |who: &str| json!({ "requester": who, "purposes": ["social"], "message": "please" });
+    let requests = format!("/v1/cameos/{cameo}/requests");
+    let asked = app.post(&requests, &app.app, &asking("bob")).await;
+    assert_eq!(asked.status, StatusCode::CREATED, "{}", String::from_utf8_lossy(&asked.body));
+    let rude = app.post(&requests, &app.app, &asking("rude")).await.json();
+    assert_eq!(rude["state"], asked.json()["state"]);
+    let open = app.get(&format!("{requests}?state=pending"), &app.app).await.json();
+    assert_eq!(open["items"].as_array().unwrap().len(), 1);
+    let decision = format!("/v1/requests/{}/decision", asked.json()["id"].as_str().unwrap());
+    let wrong = json!({ "decision": "once", "until": "2030-01-01T00:00:00Z" });
+    assert_eq!(app.post(&decision, &app.app, &wrong).await.problem(), "invalid-request");
+    let approved = app.post(&decision, &app.app, &json!({ "decision": "once" })).await.json();
+    assert_eq!(approved["request"]["state"], "approved");
+    let twice = app.post(&decision, &app.app, &json!({ "decision": "never" })).await;
+    assert_eq!((twice.status.as_u16(), twice.problem().as_str()), (409, "request-settled"));
+
+    // Used once, as part of a scene of one that derives from the first video.
+    let scene = json!({
+        "cameo_ids": [cameo], "requester": "bob", "purpose": "social",
+        "parent": first["use_id"],
+    });
+    let one = app.post("/v1/scenes", &app.generator, &scene).await;
+    assert_eq!(one.json()["rule"], "remix", "a stranger to the standing permissions may not remix");
+    let mut plain = scene.clone();
+    plain.as_object_mut().unwrap().remove("parent");
+    let one = app.post("/v1/scenes", &app.generator, &plain).await;
+    assert_eq!(one.status, StatusCode::OK, "{}", String::from_utf8_lossy(&one.body));
+    assert_eq!(one.json()["uses"][0]["grant"], approved["grant"]["id"]);
+    let again = app.post("/v1/scenes", &app.generator, &plain).await.json();
+    assert_eq!(
+        (&again["rule"], &again["refusals"][0]["cameo_id"]),
+        (&json!("max_uses"), &json!(cameo))
+    );
+
+    // What was said can be shown, offline.
+    let keys = KeySet::from_cose(&app.get("/.well-known/receipt-keys", "").await.body).unwrap();
+    let grant = format!("/v1/cameos/{cameo}/grants/{}", approved["grant"]["id"].as_str().unwrap());
+    for path in [format!("{consent}/receipt"), format!("{grant}/receipt")] {
+        let json = app.get(&path, &app.app).await.body;
+        let mut cose = app.request(Method::GET, &path, &app.app, None);
+        cose.headers_mut().insert("accept", "application/cose".parse().unwrap());
+        for form in [json, app.call(cose).await.body] {
+            let verified = cameo::receipt::verify(&form, &keys).unwrap();
+            assert_eq!(verified.receipt.pii_principal_id, "person-1");
+        }
+    }
+    let revoked = app.call(app.request(Method::DELETE, &grant, &app.app, None)).await.json();
+    assert!(revoked["revoked_at"].is_string());
+    let listed = app.get(&format!("/v1/cameos/{cameo}/grants"), &app.app).await.json();
+    assert_eq!(listed["items"], json!([revoked]));
+    let muted = json!({ "requester": "bob", "muted": true });
+    let muted = app.put(&format!("/v1/cameos/{cameo}/mute"), &app.app, &muted).await;
+    assert_eq!(muted.status, StatusCode::NO_CONTENT);
+    let pairs = json!({ "pairs": [{ "person": "bob", "other": "person-1", "mutual": true }] });
+    let pushed = app.put("/v1/graph/mutuals", &app.app, &pairs).await;
+    assert_eq!(pushed.status, StatusCode::NO_CONTENT);
+    let forgotten = app.request(Method::DELETE, "/v1/graph/mutuals/bob", &app.app, None);
+    assert_eq!(app.call(forgotten).await.status, StatusCode::NO_CONTENT);
+    let archive = app.get("/v1/subjects/person-1/export", &app.app).await;
+    assert_eq!(archive.headers["content-type"], "application/x-tar");
+    assert!(archive.body.len() > 10_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,10 @@ async fn a_token_is_for_one_generator_and_its_key() {
     assert_eq!(later.open(&app.recipient).unwrap_err().code(), "sealed_to_other_key");
     assert!(later.open(&fresh).is_ok() && verified.open(&app.recipient).is_ok());
     let keys = app.get("/v1/generator/keys", &app.generator).await.json();
-    assert_eq!((keys[0]["public_key"].as_str(), keys[0]["retire_at"].is_null()), (Some(&*public), true));
+    assert_eq!(
+        (keys[0]["public_key"].as_str(), keys[0]["retire_at"].is_null()),
+        (Some(&*public), true)
+    );
     assert!(keys[1]["retire_at"].is_string());
 
     // Without a key nothing is issued, and the log has no entry about a use.
@@ -92,7 +95,10 @@ async fn a_token_is_for_one_generator_and_its_key() {
     let gone = app.call(app.request(Method::DELETE, &path, &app.generator, None)).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     let refused = app.resolve(&cameo).await;
-    assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (409, "generator-key-missing"));
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (409, "generator-key-missing")
+    );
 
     for (key, why) in [("AAAA", "short"), (&*"A".repeat(43), "small order")] {
         let body = json!({ "public_key": key });
@@ -185,8 +191,11 @@ fn header<'r>(request: &'r str, name: &str) -> &'r str {
 
 fn signed_with(request: &str, secret: &str) -> bool {
     let body = request.split_once("\r\n\r\n").unwrap().1;
-    let content =
-        format!("{}.{}.{body}", header(request, "webhook-id"), header(request, "webhook-timestamp"));
+    let content = format!(
+        "{}.{}.{body}",
+        header(request, "webhook-id"),
+        header(request, "webhook-timestamp")
+    );
     let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let ours = format!("v1,{}", BASE64_STANDARD.encode(hmac_sha256(&key, content.as_bytes())));
     header(request, "webhook-signature").split(' ').any(|s| s == ours)
@@ -214,7 +223,8 @@ async fn a_person_sees_every_use_and_can_object() {
 
     let outcome = format!("/v1/uses/{use_id}/outcome");
     for (state, hash) in [("draft", None), ("published", Some("cd".repeat(32)))] {
-        let report = json!({ "state": state, "content_sha256": hash, "manifest": "https://m.example/1" });
+        let report =
+            json!({ "state": state, "content_sha256": hash, "manifest": "https://m.example/1" });
         let answer = app.post(&outcome, &app.generator, &report).await;
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
     }
@@ -229,15 +239,27 @@ async fn a_person_sees_every_use_and_can_object() {
 
     let uses = app.get(&format!("/v1/cameos/{cameo}/uses"), &app.app).await.json();
     let (denied, allowed) = (&uses[0], &uses[1]);
-    assert_eq!((denied["rule"].as_str(), denied["requester"].as_str()), (Some("purpose"), Some("user-9")));
-    assert_eq!((allowed["requester"].as_str(), allowed["token_status"].as_str()), (Some("user-7"), Some("valid")));
-    assert_eq!((allowed["outcome"]["state"].as_str(), allowed["outcome"]["seq"].as_u64()), (Some("published"), Some(2)));
+    assert_eq!(
+        (denied["rule"].as_str(), denied["requester"].as_str()),
+        (Some("purpose"), Some("user-9"))
+    );
+    assert_eq!(
+        (allowed["requester"].as_str(), allowed["token_status"].as_str()),
+        (Some("user-7"), Some("valid"))
+    );
+    assert_eq!(
+        (allowed["outcome"]["state"].as_str(), allowed["outcome"]["seq"].as_u64()),
+        (Some("published"), Some(2))
+    );
     assert!(app.get(&path, &app.generator).await.json()["requester"].is_null());
 
     // The objection goes to the generator's webhook, signed; a secret that rotates overlaps.
     let (url, heard) = endpoint(vec![500, 200, 200]);
     let set = app.put("/v1/generator/webhook", &app.generator, &json!({ "url": url })).await.json();
-    let rotated = app.call(app.request(Method::POST, "/v1/generator/webhook/secret", &app.generator, None)).await.json();
+    let rotated = app
+        .call(app.request(Method::POST, "/v1/generator/webhook/secret", &app.generator, None))
+        .await
+        .json();
     let takedown = object(&app, use_id).await;
     assert_eq!(object(&app, use_id).await["id"], takedown["id"], "twice is once");
     let hear = || heard.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -257,13 +279,20 @@ async fn a_person_sees_every_use_and_can_object() {
     let acknowledge = format!("/v1/takedowns/{}", takedown["id"].as_str().unwrap());
     app.services.sweep().await.unwrap();
     let overdue = app.get("/v1/takedowns", &app.admin).await.json();
-    assert_eq!((overdue[0]["id"].as_str(), overdue[0]["state"].as_str()), (takedown["id"].as_str(), Some("escalated")));
+    assert_eq!(
+        (overdue[0]["id"].as_str(), overdue[0]["state"].as_str()),
+        (takedown["id"].as_str(), Some("escalated"))
+    );
     let third = hear();
     assert!(third.contains("takedown.escalated"));
     assert!(!signed_with(&third, set["secret"].as_str().unwrap()), "the old secret's day is over");
-    let said = app.put(&acknowledge, &app.generator, &json!({ "state": "acknowledged" })).await.json();
+    let said =
+        app.put(&acknowledge, &app.generator, &json!({ "state": "acknowledged" })).await.json();
     assert_eq!(said["state"], "acknowledged");
-    assert_eq!(app.put(&acknowledge, stranger.expose(), &json!({ "state": "done" })).await.problem(), "not-found");
+    assert_eq!(
+        app.put(&acknowledge, stranger.expose(), &json!({ "state": "done" })).await.problem(),
+        "not-found"
+    );
     let gone = app.post(&outcome, &app.generator, &json!({ "state": "deleted" })).await;
     assert_eq!(gone.status, 201);
     let done = app.get(&format!("/v1/cameos/{cameo}/takedowns"), &app.app).await.json();
@@ -307,7 +336,8 @@ async fn a_message_that_nobody_takes_dies_and_can_be_sent_again() {
     object(&app, &use_id).await;
     heard.recv_timeout(Duration::from_secs(20)).unwrap();
     for _ in 0..100 {
-        if app.get("/v1/generator/webhook", &app.generator).await.json()["disabled_at"].is_string() {
+        if app.get("/v1/generator/webhook", &app.generator).await.json()["disabled_at"].is_string()
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -317,7 +347,8 @@ async fn a_message_that_nobody_takes_dies_and_can_be_sent_again() {
     // What it was not told still stands in its list.
     assert_eq!(app.get("/v1/takedowns", &app.generator).await.json().as_array().unwrap().len(), 2);
     for url in ["ftp://x.example", "not a url", "https://u:p@x.example/"] {
-        let refused = app.put("/v1/generator/webhook", &app.generator, &json!({ "url": url })).await;
+        let refused =
+            app.put("/v1/generator/webhook", &app.generator, &json!({ "url": url })).await;
         assert_eq!(refused.problem(), "invalid-request", "{url}");
     }
 }
@@ -385,10 +416,14 @@ async fn what_is_deleted_is_nowhere() {
     }
 
     // The certificate holds, the log too, and the token is revoked.
-    let certificate = BASE64_URL_SAFE_NO_PAD.decode(gone.json()["certificate"].as_str().unwrap()).unwrap();
+    let certificate =
+        BASE64_URL_SAFE_NO_PAD.decode(gone.json()["certificate"].as_str().unwrap()).unwrap();
     let log_key = app.services.signing().log_key().unwrap();
     let (_, certified) = Certificate::verify(&certificate, log_key.verifying_key()).unwrap();
-    assert_eq!((certified.cameo.as_str(), certified.reason), (cameo.as_str(), DeletionReason::Request));
+    assert_eq!(
+        (certified.cameo.as_str(), certified.reason),
+        (cameo.as_str(), DeletionReason::Request)
+    );
     let kinds: Vec<_> = certified.destroyed.iter().map(|d| (d.kind.as_str(), d.count)).collect();
     assert_eq!(kinds[..2], [("subject_key", 1), ("template", 1)]);
     let served = app.get(&format!("/v1/deletions/{cameo}"), &app.auditor).await;
@@ -458,8 +493,7 @@ async fn a_new_master_key_takes_over() {
         cameo::app::services(config, cameo::app::Overrides::default()).await
     };
     let services = open("old.key", &[]).await.unwrap();
-    let (info, _) =
-        services.create_key(cameo::domain::access::Role::App, "app").await.unwrap();
+    let (info, _) = services.create_key(cameo::domain::access::Role::App, "app").await.unwrap();
     let who = "ann".parse().unwrap();
     services.enrol_given(&info.id, &who, &given::template(1)).await.unwrap();
     services.db().close().await;

@@ -1,5 +1,6 @@
 //! The store's suite, once per engine.
 
+mod batch;
 mod fixture;
 mod hostile;
 mod log;

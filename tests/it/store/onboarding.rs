@@ -68,7 +68,6 @@ async fn a_verification_from_challenge_to_review(#[case] engine: Engine) {
     let job = Job { id: &new.id, attempt: 1, worker: "w1" };
     assert!(run_tx!(f.db, "renew", |tx| verifications::renew(tx, &job, at(200)).await).unwrap());
     assert_eq!(f.claim("w2", at(150)).await, None);
-    assert_eq!(verifications::lapsed(&mut f.read().await, at(200), 9).await.unwrap().len(), 1);
 
     // It went silent: another takes over, and the first can no longer settle.
     assert_eq!(f.claim("w2", at(200)).await.unwrap().capture.unwrap().tries, 2);
@@ -107,6 +106,42 @@ async fn a_verification_from_challenge_to_review(#[case] engine: Engine) {
     let v = f.get(&new.id).await;
     assert_eq!((v.state, v.review), (State::Rejected, Some(review)));
     assert_eq!(attempts::candidate(&mut f.read().await, &new.id, 1).await.unwrap(), None);
+}
+
+#[rstest]
+#[case::sqlite(Engine::Sqlite)]
+#[case::postgres(Engine::Postgres)]
+#[tokio::test]
+async fn a_review_that_nobody_decides_ends(#[case] engine: Engine) {
+    let Some(f) = Fixture::new(engine).await else { return };
+    let new = f.pending("ann").await;
+    let capture = NewCapture { file: "one.webm", sha256: &[5; 32], bytes: 99 };
+    run_tx!(f.db, "attach", |tx| verifications::attach_capture(tx, &new.id, 1, &capture, at(60))
+        .await)
+    .unwrap();
+    f.claim("w1", at(62)).await.unwrap();
+    let reviewable = verdict(Decision::Review);
+    let how = Settlement {
+        verdict: Some(&reviewable),
+        candidate_sealed: Some(b"sealed template"),
+        ..settlement(State::Review, at(70))
+    };
+    assert!(f.settle(&Job { id: &new.id, attempt: 1, worker: "w1" }, &how).await);
+
+    let overdue = async |before| {
+        verifications::overdue_reviews(&mut f.read().await, before, 9).await.unwrap().len()
+    };
+    assert_eq!((overdue(at(70)).await, overdue(at(71)).await), (0, 1));
+    let lapse = async |tx: &mut Tx, attempt| {
+        verifications::lapse_review(tx, &new.id, attempt, at(90)).await
+    };
+    assert!(!run_tx!(f.db, "lapse", |tx| lapse(tx, 2).await).unwrap(), "another attempt");
+    assert!(run_tx!(f.db, "lapse", |tx| lapse(tx, 1).await).unwrap());
+    assert!(!run_tx!(f.db, "lapse", |tx| lapse(tx, 1).await).unwrap(), "once");
+    let v = f.get(&new.id).await;
+    assert_eq!((v.state, v.review), (State::Expired, None));
+    assert_eq!(attempts::candidate(&mut f.read().await, &new.id, 1).await.unwrap(), None);
+    assert_eq!(overdue(at(99)).await, 0);
 }
 
 #[rstest]

@@ -9,8 +9,8 @@ use cameo::store::cameos::{self, CameoState, Enrolment};
 use cameo::store::consents::{self, Consent, ConsentKind};
 use cameo::store::signing_keys::{self, SigningKey};
 use cameo::store::subjects::{self, Subject};
-use cameo::store::uses::{self, Use, UseOutcome};
 use cameo::store::token_status::Place;
+use cameo::store::uses::{self, Use, UseOutcome};
 use cameo::store::{Engine, Error, Tx, api_keys, erasure, meta, verifications};
 use rstest::rstest;
 
@@ -132,6 +132,8 @@ async fn consent_is_a_history(#[case] engine: Engine) {
                     kind,
                     permissions_sealed: sealed,
                     text_version: "2026-01".into(),
+                    locale: Some("de-CH".into()),
+                    text_sha256: Some([9; 32]),
                     at: at(u64::from(version)),
                     log_index,
                 },
@@ -175,6 +177,8 @@ fn second_like(id: &CameoId) -> Consent {
         kind: ConsentKind::Changed,
         permissions_sealed: Some(vec![2]),
         text_version: "t".into(),
+        locale: None,
+        text_sha256: None,
         at: T0,
         log_index: 0,
     }

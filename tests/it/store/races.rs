@@ -241,6 +241,8 @@ async fn one_of_two_consents_with_one_number_holds(#[case] engine: Engine) {
                     kind: consents::ConsentKind::Given,
                     permissions_sealed: Some(vec![1]),
                     text_version: "t".into(),
+                    locale: None,
+                    text_sha256: None,
                     at: T0,
                     log_index,
                 };

@@ -36,7 +36,9 @@ async fn no_statement_walks_a_table() {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         for row in sqlx::raw_sql(explain).fetch_all(&mut c).await.unwrap() {
             let step: String = row.get("detail");
-            let walks = step.starts_with("SCAN") && !step.contains("INDEX");
+            // The rows of an INSERT are no table.
+            let given = step.contains("CONSTANT ROW") || step.contains("VALUES");
+            let walks = step.starts_with("SCAN") && !step.contains("INDEX") && !given;
             assert!(!walks || (file, name) == ("signing_keys", "LIST"), "{file}::{name}: {step}");
         }
     }

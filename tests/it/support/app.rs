@@ -121,10 +121,11 @@ impl TestApp {
             runtime.display().to_string(),
             setup.config,
         );
-        // `[capture]` may be in the test's own settings, so its folder comes as a variable.
+        // `[capture]` may be in the test's own settings, so folders come as variables.
         let file = dir.path().join("cameo.toml");
         std::fs::write(&file, text).unwrap();
-        let variables = [("CAMEO_CAPTURE__DIR".to_owned(), at("captures"))];
+        let variables = [("CAPTURE", "captures"), ("LOG", "tlog")]
+            .map(|(section, name)| (format!("CAMEO_{section}__DIR"), at(name)));
         let config = Config::load(Some(&file), variables).unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let overrides = Overrides {
@@ -165,6 +166,15 @@ impl TestApp {
             recipient,
             stop,
         }
+    }
+
+    /// Serves on a socket too, and returns the URL.
+    pub(crate) async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
     }
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {

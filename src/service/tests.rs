@@ -1,0 +1,8 @@
+//! The use cases on both engines, without models: identities are enrolled straight into the store.
+
+mod fixture;
+mod permissions;
+#[path = "../../tests/it/support/postgres.rs"]
+mod postgres;
+mod races;
+mod records;

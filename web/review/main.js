@@ -1,0 +1,118 @@
+// Review: the queue, a case, the decision.
+
+import { get, Problem, send } from "../lib/api.js";
+import { announce, byId, confirmed, focusHeading, h, put } from "../lib/dom.js";
+import { load, number, t, time } from "../lib/i18n.js";
+import { scoreBar } from "../lib/plot.js";
+import { signIn } from "../lib/signin.js";
+import { charts } from "./evidence.js";
+
+/** @param {string} [note] */
+async function queue(note) {
+  const { items, next } = await get("/v1/reviews?limit=50");
+  put(byId("main"),
+    h("h1", t("review.title")), h("p.lede", t("review.lede")),
+    note ? h("p.note.good", t(note)) : null,
+    items.length === 0
+      ? h("p.empty", t("review.empty"))
+      : h("div.card", h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("review.title") }, h("table",
+          h("thead", h("tr", ["case", "waiting", "attempt", "why", "open"].map((c) => h("th", { scope: "col" }, c === "open" ? h("span.visually-hidden", t("review.col.open")) : t(`review.col.${c}`))))),
+          h("tbody", items.map((/** @type {any} */ v) => h("tr",
+            h("th", { scope: "row" }, h("span.mono", short(v.id))),
+            h("td", time(v.updated_at)),
+            h("td.num", v.attempt),
+            h("td", open(v).map((c) => h("span.tag.warn", t(`check.${c.check}`)))),
+            h("td", h("button.slim", { type: "button", "aria-label": t("review.openCase", { id: short(v.id) }), onclick: () => look(v) }, t("review.col.open"))))))))),
+    next ? h("p.soft", t("review.more")) : null);
+  if (note) announce(t(note));
+  focusHeading();
+}
+
+/** The last characters tell ids apart. @param {string} id */
+function short(id) {
+  return `…${id.slice(-8)}`;
+}
+
+/** @param {any} v @returns {any[]} the checks that were left open */
+function open(v) {
+  return v.verdict.checks.filter((/** @type {any} */ c) => c.status !== "pass");
+}
+
+/** A case, before its evidence is asked for. @param {any} v */
+function look(v) {
+  const evidence = h("section.card", { "aria-labelledby": "evidence" }, h("h2", { id: "evidence" }, t("review.evidence")),
+    h("p", t("review.evidenceHint")),
+    h("button", { type: "button", id: "show-evidence", onclick: () => show(v, evidence) }, t("review.show")));
+  put(byId("main"),
+    h("p", h("button.quiet.slim", { type: "button", onclick: () => queue() }, t("review.back"))),
+    h("h1", t("review.case", { id: short(v.id) })),
+    h("p.soft", t("review.about", { attempt: v.attempt, time: time(v.updated_at), policy: v.verdict.policy })),
+    h("section.card", { "aria-labelledby": "checks" }, h("h2", { id: "checks" }, t("review.checks")), h("ul.cases", v.verdict.checks.map(check))),
+    v.quality ? quality(v.quality) : null,
+    evidence,
+    decision(v));
+  focusHeading();
+}
+
+/** @param {any} c */
+function check(c) {
+  const measured = c.score !== null && c.score !== undefined;
+  const good = c.status === "pass";
+  const value = measured ? number(c.score, { maximumFractionDigits: 3 }) : "";
+  const limit = c.threshold === null || c.threshold === undefined ? null : c.threshold;
+  const max = Math.max(1, c.score ?? 0, limit ?? 0) * (Math.max(c.score ?? 0, limit ?? 0) > 1 ? 1.25 : 1);
+  const words = limit === null ? value : t("review.against", { value, limit: number(limit, { maximumFractionDigits: 3 }) });
+  return h("li",
+    h("div.row.spread", h("strong", t(`check.${c.check}`)), h(`span.tag.${good ? "good" : c.status === "fail" ? "bad" : "warn"}`, t(`status.${c.status}`))),
+    measured ? h("div.scored", scoreBar({ score: c.score, threshold: limit, max, good, label: `${t(`check.${c.check}`)}: ${words}` }), h("span.small.soft.num", words)) : null,
+    c.reasons.map((/** @type {any} */ r) => h("p.small", t(`reason.${r.code}.meaning`))));
+}
+
+/** @param {any} q */
+function quality(q) {
+  return h("details.card", h("summary", t("review.quality")), h("ul.qualities", Object.entries(q.components).filter(([, v]) => typeof v === "number").map(([name, v]) => h("li", h("span", name.replace(/([a-z])([A-Z])/g, "$1 $2")), scoreBar({ score: /** @type {number} */ (v), threshold: null, max: 100, good: /** @type {number} */ (v) >= 50, label: `${name}: ${v} / 100` }), h("span.num.small", /** @type {number} */ (v))))));
+}
+
+/** Asks for the evidence, which is logged, and draws it. @param {any} v @param {Element} place */
+async function show(v, place) {
+  try {
+    const { evidence } = await get(`/v1/reviews/${v.id}`);
+    put(place, h("h2", { id: "evidence" }, t("review.evidence")), evidence ? charts(evidence) : h("p.note", t("review.gone")));
+    announce(t("review.shown"));
+  } catch (e) {
+    failed(e);
+  }
+}
+
+/** @param {any} v */
+function decision(v) {
+  const reason = h("textarea", { id: "reason", maxlength: 500, required: true, "aria-describedby": "reason-hint" });
+  const decide = async (/** @type {"approve" | "reject"} */ what) => {
+    if (!reason.reportValidity() || !reason.value.trim()) return reason.focus();
+    const yes = await confirmed({ title: t(`review.${what}Ask`), body: [h("p", t(`review.${what}Means`)), h("blockquote", reason.value)], yes: t(`review.${what}`), no: t("common.cancel"), danger: what === "reject" });
+    if (!yes) return;
+    try {
+      await send("POST", `/v1/reviews/${v.id}/decision`, { decision: what, reason: reason.value.trim() });
+      await queue(`review.${what}Done`);
+    } catch (e) {
+      if (e instanceof Problem && e.kind === "wrong-state") await queue("review.already");
+      else failed(e);
+    }
+  };
+  return h("section.card", { "aria-labelledby": "decide" }, h("h2", { id: "decide" }, t("review.decide")),
+    h("label", { for: "reason" }, t("review.reason")), h("p.hint", { id: "reason-hint" }, t("review.reasonHint")), reason,
+    h("div.row.stretch.decide", h("button.main", { type: "button", id: "approve", onclick: () => decide("approve") }, t("review.approve")), h("button.danger", { type: "button", id: "reject", onclick: () => decide("reject") }, t("review.reject"))));
+}
+
+/** @param {unknown} e */
+function failed(e) {
+  const problem = e instanceof Problem ? e : null;
+  if (problem?.status === 401) return void signIn("reviewer", () => queue());
+  const text = problem?.status === 0 ? t("common.offline") : (problem?.message ?? t("common.broken"));
+  byId("main").append(h("p.note.bad", { role: "alert" }, text));
+}
+
+addEventListener("unhandledrejection", (event) => failed(event.reason));
+await load();
+document.title = `${t("review.title")} · Cameo`;
+signIn("reviewer", () => void queue());
