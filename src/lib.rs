@@ -15,7 +15,7 @@
 //! # The import rule
 //!
 //! ```text
-//! cli -> app -> {http, config, outbound} -> service -> {store, infer, media, liveness, identity, drawn}
+//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, drawn, outbound}
 //!                                         -> receipt -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!

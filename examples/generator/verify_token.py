@@ -29,6 +29,7 @@ import cbor2
 import safetensors
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pyhpke import AEADId, CipherSuite, KDFId, KEMId, KEMKey, PyHPKEError
 
 TYPE = "application/cameo-conditioning+cwt"
@@ -225,15 +226,17 @@ def check_claims(claims):
 
 
 def read_secret(path):
-    """An X25519 private key from a JWK file (RFC 8037)."""
     with open(path, encoding="utf-8") as f:
-        return KEMKey.from_jwk(json.load(f))
+        return secret_of(json.load(f))
 
 
-def recipient_kid(secret):
-    """The first eight bytes of the public key's COSE Key Thumbprint (RFC 9679)."""
-    public = secret.to_public_bytes()
-    return hashlib.sha256(encode({1: 1, -1: 4, -2: public})).digest()[:8]
+def secret_of(jwk):
+    """An X25519 private key (RFC 8037) with its kid: the first eight bytes of the public key's COSE
+    Key Thumbprint (RFC 9679)."""
+    secret = KEMKey.from_jwk(jwk)
+    private = X25519PrivateKey.from_private_bytes(secret.to_private_bytes())
+    public = private.public_key().public_bytes_raw()
+    return secret, hashlib.sha256(encode({1: 1, -1: 4, -2: public})).digest()[:8]
 
 
 def open_payload(claims, secret):
@@ -256,7 +259,8 @@ def open_payload(claims, secret):
         raise Refused("malformed_sealing", "no kid")
     if list(unprotected) != [-4] or not is_bytes(unprotected[-4], 32):
         raise Refused("malformed_sealing", "no ek")
-    if header[4] != recipient_kid(secret):
+    secret, kid = secret
+    if header[4] != kid:
         raise Refused("sealed_to_other_key", header[4].hex())
     binding = encode(["cameo-payload-v2", claims[1], claims[2], claims[3], claims[GRANT],
                       claims[USE_ID], claims[7]])
@@ -477,7 +481,7 @@ def run_vectors(path):
     with open(path, encoding="utf-8") as f:
         vectors = json.load(f)
     keys = read_key_set(bytes.fromhex(vectors["cose_key_set"]))
-    secret = KEMKey.from_jwk(vectors["recipient_jwk"])
+    secret = secret_of(vectors["recipient_jwk"])
     wrong = 0
     for case in vectors["cases"]:
         try:
