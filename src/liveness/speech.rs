@@ -82,10 +82,10 @@ fn weigh(
         (0, Strength::Unknown) if heard.iter().all(|d| d.confidence >= p.min_confidence) => {
             (Pass, None)
         }
-        (0, Strength::Unknown | Strength::Open) | (1, Strength::For) | (2, Strength::Strong) => {
-            (Inconclusive, unclear)
-        }
-        (0, Strength::Against) | (1, Strength::Open | Strength::Unknown) => (Fail, unclear),
+        (0, Strength::Unknown | Strength::Open)
+        | (1, Strength::For | Strength::Open)
+        | (2, Strength::Strong) => (Inconclusive, unclear),
+        (0, Strength::Against) | (1, Strength::Unknown) => (Fail, unclear),
         _ => (Fail, wrong),
     }
 }
@@ -179,10 +179,10 @@ mod tests {
             weigh(edits, &t.digits, &t, &p).0
         };
         // Rows: edits; columns: strong, for, open, against, no score.
-        let scores = [Some(1.0), Some(0.05), Some(-0.05), Some(-1.0), None];
+        let scores = [Some(1.0), Some(0.05), Some(-1.0), Some(-2.0), None];
         for (edits, row) in [
             [Pass, Pass, Inconclusive, Fail, Pass],
-            [Pass, Inconclusive, Fail, Fail, Fail],
+            [Pass, Inconclusive, Inconclusive, Fail, Fail],
             [Inconclusive, Fail, Fail, Fail, Fail],
             [Fail, Fail, Fail, Fail, Fail],
         ]
