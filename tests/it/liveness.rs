@@ -286,9 +286,15 @@ fn each_attack_fails_the_check_that_should_catch_it() {
         ),
         (
             "one digit wrong",
-            changed(Scene::default(), |e| e.speech = spoken(&[4, 7, 5, 9, 0, 3], Some(-0.5))),
+            changed(Scene::default(), |e| e.speech = spoken(&[4, 7, 5, 9, 0, 3], Some(-1.5))),
             Rejected,
             vec![R::WrongDigits],
+        ),
+        (
+            "one digit misheard, or wrong",
+            changed(Scene::default(), |e| e.speech = spoken(&[4, 7, 5, 9, 0, 3], Some(-0.5))),
+            Review,
+            vec![R::DigitsUnclear],
         ),
         (
             "one digit misheard",
