@@ -50,6 +50,8 @@ class Service:
         try:
             self._await()
             self.keys = {role: self._key(role) for role in ROLES}
+            # What tokens are sealed to: the example key of the API's description.
+            self.call("POST", "/v1/generator/keys", {"public_key": "QxDul9iMwfCIpVdsd6sM9cOseX8_lROcbIS1QpxZZio"}, role="generator")
         except BaseException:
             self.__exit__()
             raise
