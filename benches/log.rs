@@ -62,7 +62,10 @@ fn main() {
         let key = SigningKey::from_seed(&[1; 32]).unwrap();
         let head = publish(&tiles, size, &key);
         let (rate, hashes) = prove(&tiles, head);
-        println!("  {size:>9} entries: {rate:>10.0} proofs/s, {hashes} hashes, {} bytes", hashes * 32);
+        println!(
+            "  {size:>9} entries: {rate:>10.0} proofs/s, {hashes} hashes, {} bytes",
+            hashes * 32
+        );
         let keys = [LogKey::new(ORIGIN, key.verifying_key()).unwrap()];
         let start = Instant::now();
         let report = check::check(&tiles, &keys, None, |_, _, _| ()).unwrap();
@@ -114,7 +117,10 @@ async fn run(services: &Services, count: u64) {
         .map(|_| {
             let (services, left) = (services.clone(), left.clone());
             tokio::spawn(async move {
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                    .is_ok()
+                {
                     bench::append(&services).await.unwrap();
                 }
             })

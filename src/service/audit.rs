@@ -110,7 +110,8 @@ impl Inner {
         let p = self.prove_inclusion(index).await?;
         let folder = self.tiles().clone();
         let key = self.signing.log_key()?;
-        let shown = on_tiles(move || Ok(folder.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
+        let shown =
+            on_tiles(move || Ok(folder.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
         let fits = |note: &Vec<u8>| {
             checkpoint::open(note, std::slice::from_ref(&key)).is_ok_and(|c| c.head == p.head)
         };

@@ -54,7 +54,8 @@ impl Inner {
         subject: &SubjectId,
     ) -> Result<DisclosureId> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._:/+-".contains(c);
-        if case_number.is_empty() || case_number.len() > MAX_CASE || !case_number.chars().all(fits) {
+        if case_number.is_empty() || case_number.len() > MAX_CASE || !case_number.chars().all(fits)
+        {
             return Err(Error::Invalid {
                 field: "case_number",
                 reason: format!("must be 1 to {MAX_CASE} of A-Z a-z 0-9 . _ : / + -"),

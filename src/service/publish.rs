@@ -243,7 +243,8 @@ impl Inner {
     /// What the published checkpoint says.
     pub(super) async fn published_head(&self) -> Result<TreeHead, PublishError> {
         let folder = self.publication.folder.clone();
-        let note = blocking(move || Ok(folder.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
+        let note =
+            blocking(move || Ok(folder.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
         let Some(note) = note else { return Ok(crate::tlog::Frontier::new().head()) };
         own_head(&note, self.signing.verifying_key()).map_err(PublishError::Foreign)
     }
@@ -272,7 +273,11 @@ impl Inner {
         .await
     }
 
-    async fn write_tiles(&self, mut builder: Builder, head: TreeHead) -> Result<Builder, PublishError> {
+    async fn write_tiles(
+        &self,
+        mut builder: Builder,
+        head: TreeHead,
+    ) -> Result<Builder, PublishError> {
         while builder.size() < head.size {
             let from = builder.size();
             let page = log::entries(&mut self.db().read().await?, from, head.size, PAGE).await?;
@@ -321,7 +326,8 @@ impl Inner {
             let (prover, note) = (prover.clone(), note.clone());
             async move {
                 let asked = witness.clone();
-                let answer = blocking(move || Ok(ask(&*transport, &asked, &prover, &note, old, now)));
+                let answer =
+                    blocking(move || Ok(ask(&*transport, &asked, &prover, &note, old, now)));
                 (witness, answer.await)
             }
         });

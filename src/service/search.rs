@@ -162,7 +162,9 @@ impl Inner {
                 match (&a_use, is_use) {
                     (None, true) => wrong("an entry of a use that is not recorded"),
                     (Some(_), false) => wrong("a use whose entry is of another kind"),
-                    (Some(u), true) if !u.is_of(&entry) => wrong("a use that its entry contradicts"),
+                    (Some(u), true) if !u.is_of(&entry) => {
+                        wrong("a use that its entry contradicts")
+                    }
                     (Some(_), true) => found.uses += 1,
                     (None, false) => {}
                 }
@@ -177,7 +179,9 @@ impl Inner {
                 }
             }
             let left = uses.map(|r| r.index).chain(consents.map(|r| r.index));
-            found.mismatches.extend(left.map(|index| Mismatch { index, what: "an effect without an entry" }));
+            found
+                .mismatches
+                .extend(left.map(|index| Mismatch { index, what: "an effect without an entry" }));
             from = to;
         }
         for index in reconcile::beyond(&mut tx, size).await? {

@@ -163,7 +163,8 @@ impl Inner {
         let mut check = Check { replay, builder: Builder::default(), tiled };
         let mut from = 0;
         while from < stored.size {
-            let page = log::raw_entries(&mut self.db().read().await?, from, stored.size, PAGE).await?;
+            let page =
+                log::raw_entries(&mut self.db().read().await?, from, stored.size, PAGE).await?;
             let Some(last) = page.last() else { break };
             from = last.index + 1;
             let folder = folder.clone();
@@ -243,9 +244,7 @@ fn compare(tiles: &dyn Tiles, tile: &Tile, bytes: &[u8]) -> Result<(), Compared>
     }
     match there {
         None => Err(Compared::Wrong(Finding::TileMissing { path, first })),
-        Some(there) if there != bytes => {
-            Err(Compared::Wrong(Finding::TileAltered { path, first }))
-        }
+        Some(there) if there != bytes => Err(Compared::Wrong(Finding::TileAltered { path, first })),
         Some(_) => Ok(()),
     }
 }

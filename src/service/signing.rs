@@ -55,7 +55,12 @@ impl Signing {
     }
 
     /// Ends an export with its signed manifest.
-    pub(super) fn end_export(&self, export: Writer, filter: &Filter, note: &[u8]) -> Result<String> {
+    pub(super) fn end_export(
+        &self,
+        export: Writer,
+        filter: &Filter,
+        note: &[u8],
+    ) -> Result<String> {
         export
             .finish(filter, &self.origin, note, &self.log)
             .map_err(|e| Error::Internal(format!("an export's manifest: {e}")))
@@ -211,8 +216,7 @@ async fn kept_key(parts: &Parts, name: &str, purpose: &str) -> Result<SigningKey
     let fresh = SigningKey::generate(&*parts.entropy)?;
     let mut value = fresh.id().0.to_vec();
     value.extend(fresh.wrap(&parts.master, purpose, &*parts.entropy)?);
-    let stored =
-        run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, name, &value).await)?;
+    let stored = run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, name, &value).await)?;
     let broken = || Error::Internal(format!("the key {name} is broken"));
     let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
     Ok(SigningKey::unwrap(&parts.master, wrapped, purpose, KeyId(*id))?)

@@ -23,13 +23,7 @@ sql! {
 /// stays.
 pub async fn insert(tx: &mut Tx, size: u64, note: &[u8], now: Millis) -> Result<()> {
     let size = rows::integer("log_published.size", size)?;
-    on!(tx, |c| sqlx::query(INSERT)
-        .bind(size)
-        .bind(note)
-        .bind(now.0)
-        .execute(c)
-        .await
-        .map(|_| ()))
+    on!(tx, |c| sqlx::query(INSERT).bind(size).bind(note).bind(now.0).execute(c).await.map(|_| ()))
 }
 
 /// Published checkpoints of more than `above` entries, at most `limit`, smallest first.
@@ -67,8 +61,10 @@ pub async fn set_witness(tx: &mut Tx, name: &str, size: u64, now: Millis) -> Res
 
 /// Size and root of what was cosigned last of the log named `origin`.
 pub async fn witnessed(tx: &mut Tx, origin: &str) -> Result<Option<(u64, [u8; 32])>> {
-    let found =
-        on!(tx, |c| sqlx::query_as::<_, (i64, Vec<u8>)>(WITNESSED).bind(origin).fetch_optional(c).await)?;
+    let found = on!(tx, |c| sqlx::query_as::<_, (i64, Vec<u8>)>(WITNESSED)
+        .bind(origin)
+        .fetch_optional(c)
+        .await)?;
     found
         .map(|(size, root)| {
             Ok((rows::count("witnessed.size", size)?, rows::array("witnessed.root", &root)?))

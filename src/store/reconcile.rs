@@ -59,8 +59,7 @@ pub async fn beyond(tx: &mut Tx, size: u64) -> Result<Vec<u64>> {
     let size = rows::integer("log_head.size", size)?;
     let mut found = Vec::new();
     for sql in [USES_BEYOND, CONSENTS_BEYOND] {
-        let rows: Vec<i64> =
-            on!(tx, |c| sqlx::query_scalar(sql).bind(size).fetch_all(c).await)?;
+        let rows: Vec<i64> = on!(tx, |c| sqlx::query_scalar(sql).bind(size).fetch_all(c).await)?;
         found.extend(rows.into_iter().filter_map(|i| u64::try_from(i).ok()));
     }
     Ok(found)

@@ -178,7 +178,8 @@ fn load_all<T: Tiles>(
                 })
             })
             .collect();
-        let broke_off = || Err(publish::Error::Io(std::io::Error::other("a thread broke off")).into());
+        let broke_off =
+            || Err(publish::Error::Io(std::io::Error::other("a thread broke off")).into());
         threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|_| vec![broke_off()])).collect()
     })
 }

@@ -437,20 +437,29 @@ mod tests {
                 check(&l.concat())
             };
             assert!(matches!(with(&|l| drop(l.remove(first + 1))), Err(Error::WrongDigest)));
-            assert!(matches!(with(&|l| l.swap(first, first + 1)), Err(Error::Order { index: 0, .. })));
+            assert!(matches!(
+                with(&|l| l.swap(first, first + 1)),
+                Err(Error::Order { index: 0, .. })
+            ));
             assert!(matches!(
                 with(&|l| l.insert(first, l[first].clone())),
                 Err(Error::Order { index: 0, before: 0, .. })
             ));
             assert!(matches!(with(&|l| drop(l.pop())), Err(Error::NoManifest)));
             let swapped = with(&|l| l[first] = l[first].replace("verdict", "consent_given"));
-            assert!(matches!(swapped, Err(Error::Entry { index: 0, cause: EntryFault::Columns, .. })));
+            assert!(matches!(
+                swapped,
+                Err(Error::Entry { index: 0, cause: EntryFault::Columns, .. })
+            ));
             let moved = with(&|l| {
                 let at = if format == Format::Csv { "0," } else { "\"index\":0" };
                 let to = if format == Format::Csv { "1," } else { "\"index\":1" };
                 l[first] = l[first].replacen(at, to, 1);
             });
-            assert!(matches!(moved, Err(Error::Entry { index: 1, cause: EntryFault::Proof(_), .. })));
+            assert!(matches!(
+                moved,
+                Err(Error::Entry { index: 1, cause: EntryFault::Proof(_), .. })
+            ));
             let claimed = with(&|l| {
                 let last = l.len() - 1;
                 l[last] = l[last].replace("entries 5", "entries 4");

@@ -87,8 +87,10 @@ impl Prover {
     pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>, ProverError> {
         let size = self.head.size;
         let at = self.peaks.partition_point(|(start, ..)| *start <= index);
-        let Some((at, &(_, height, _))) =
-            at.checked_sub(1).and_then(|at| Some((at, self.peaks.get(at)?))).filter(|_| index < size)
+        let Some((at, &(_, height, _))) = at
+            .checked_sub(1)
+            .and_then(|at| Some((at, self.peaks.get(at)?)))
+            .filter(|_| index < size)
         else {
             return Err(OutOfRange { asked: index, size }.into());
         };
@@ -147,7 +149,9 @@ impl Prover {
     fn node(&self, node: Node) -> Result<Hash, Error> {
         let (level, index, height, pos) = place(node);
         let found = self.subtree(level, index)?.node(height, pos);
-        found.ok_or_else(|| Error::Missing { path: format!("node {} of level {}", node.index, node.level) })
+        found.ok_or_else(|| Error::Missing {
+            path: format!("node {} of level {}", node.index, node.level),
+        })
     }
 
     fn subtree(&self, level: u8, index: u64) -> Result<Arc<Subtree>, Error> {

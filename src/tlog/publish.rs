@@ -241,8 +241,7 @@ pub fn read_bundle(tiles: &dyn Tiles, tile: &Tile) -> Result<Vec<u8>, Error> {
         Err(Error::Missing { path }) if !tile.is_full() => {
             let full = Tile { width: WIDTH as u16, ..*tile };
             let mut bytes = tiles.get(&full.path())?.ok_or(Error::Missing { path })?;
-            let entries =
-                tile::decode_bundle(&bytes, full.width).map_err(|c| damaged(&full, c))?;
+            let entries = tile::decode_bundle(&bytes, full.width).map_err(|c| damaged(&full, c))?;
             let kept = entries.iter().take(usize::from(tile.width)).map(|e| e.len() + 2).sum();
             bytes.truncate(kept);
             Ok(bytes)
@@ -283,7 +282,9 @@ impl Tiles for Folder {
     fn get(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.0.join(path)) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -378,7 +379,9 @@ mod tests {
         let mut sink = |tile: Tile, bytes: Vec<u8>| put_tile(&tiles, &tile, &bytes);
         let forked = (0..256).try_for_each(|_| other.push(b"x", leaf_hash(b"x"), &mut sink));
         let e = forked.unwrap_err();
-        assert!(e.is_fatal() && matches!(&e, Error::Conflict { path } if path == "tile/entries/000"));
+        assert!(
+            e.is_fatal() && matches!(&e, Error::Conflict { path } if path == "tile/entries/000")
+        );
         fs::remove_file(dir.path().join("tile/0/001.p/44")).unwrap();
         let e = Builder::resume(&tiles, 300).unwrap_err();
         assert!(matches!(&e, Error::Missing { path } if path == "tile/0/001.p/44"), "{e}");

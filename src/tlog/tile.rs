@@ -203,10 +203,26 @@ mod tests {
     #[test]
     fn other_paths_are_refused() {
         for path in [
-            "", "tile/0", "tile/0/0", "tile/0/0000", "tile/00/000", "tile/8/000", "tile/0/x000/001",
-            "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/05", "tile/0/1/000", "tile/-1/000",
-            "tile/entries/x001", "tile/0/../000", "tile/0/000.p/1/2", "tile/0/x001/x234/067x",
-            "tile/0/999/999/999/999/999/999/999/999", "checkpoint", "/tile/0/000", "tile/+1/000",
+            "",
+            "tile/0",
+            "tile/0/0",
+            "tile/0/0000",
+            "tile/00/000",
+            "tile/8/000",
+            "tile/0/x000/001",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/05",
+            "tile/0/1/000",
+            "tile/-1/000",
+            "tile/entries/x001",
+            "tile/0/../000",
+            "tile/0/000.p/1/2",
+            "tile/0/x001/x234/067x",
+            "tile/0/999/999/999/999/999/999/999/999",
+            "checkpoint",
+            "/tile/0/000",
+            "tile/+1/000",
         ] {
             assert_eq!(Tile::parse(path), None, "{path}");
         }

@@ -23,7 +23,9 @@ const LEEWAY: i64 = 300;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The text of a cosigner's key is wrong.
-    #[error("not a witness's key: expected <name>+<8 hex digits>+<base64 of type 4 and an Ed25519 key>")]
+    #[error(
+        "not a witness's key: expected <name>+<8 hex digits>+<base64 of type 4 and an Ed25519 key>"
+    )]
     BadKey,
     /// Not what `add-checkpoint` sends.
     #[error("not an add-checkpoint request: {0}")]
@@ -195,7 +197,11 @@ pub enum Answer {
 }
 
 /// Decides on a request, as tlog-witness says. `latest` is what was cosigned last of the log.
-pub fn judge(request: &Request, logs: &[LogKey], latest: impl Fn(&str) -> Option<TreeHead>) -> Answer {
+pub fn judge(
+    request: &Request,
+    logs: &[LogKey],
+    latest: impl Fn(&str) -> Option<TreeHead>,
+) -> Answer {
     let origin = request.note.split(|b| *b == b'\n').next().unwrap_or_default();
     let keys: Vec<LogKey> =
         logs.iter().filter(|k| k.origin().as_bytes() == origin).cloned().collect();
@@ -353,8 +359,11 @@ mod tests {
     fn requests_read_back() {
         let request = log().request(10, 33);
         assert_eq!(Request::parse(&request.to_bytes()).unwrap(), request);
-        let long = format!("old 0\n{}\nx\n", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".repeat(64));
-        for bad in ["", "old 1\n", "old 01\n\nx", "old -1\n\nx", "new 1\n\nx", "old 1\nAAAA\n\nx", &long] {
+        let long =
+            format!("old 0\n{}\nx\n", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n".repeat(64));
+        for bad in
+            ["", "old 1\n", "old 01\n\nx", "old -1\n\nx", "new 1\n\nx", "old 1\nAAAA\n\nx", &long]
+        {
             assert!(Request::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Request::parse(&vec![b'a'; MAX_REQUEST + 1]).is_err());

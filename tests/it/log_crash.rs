@@ -112,9 +112,8 @@ fn crash_loop(url: &str, dir: &Path, kills: u32) {
     let mut acked = BTreeMap::new();
     let mut shown = Vec::new();
     for round in 0..kills.div_ceil(PROCESSES) {
-        let all: Vec<_> = (0..PROCESSES)
-            .map(|p| Appender::start(url, dir, &format!("r{round}.p{p}")))
-            .collect();
+        let all: Vec<_> =
+            (0..PROCESSES).map(|p| Appender::start(url, dir, &format!("r{round}.p{p}"))).collect();
         for appender in all {
             // Most are killed at work, some while they start.
             if below(&SystemEntropy, 4) > 0 {

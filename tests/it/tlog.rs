@@ -8,8 +8,8 @@ use cameo::crypto::SigningKey;
 use cameo::env::Millis;
 use cameo::tlog::checkpoint::{self, LogKey};
 use cameo::tlog::commitment::{self, Salt};
-use cameo::tlog::proof_file::ProofFile;
 use cameo::tlog::proof::{MemoryNodes, Plan, verify_consistency, verify_inclusion};
+use cameo::tlog::proof_file::ProofFile;
 use cameo::tlog::replay::{Fault, Replay, Row};
 use cameo::tlog::tile::{Content, Tile};
 use cameo::tlog::witness::{self, WitnessKey};
@@ -238,8 +238,7 @@ fn vectors() -> Vectors {
     witness::add_lines(&mut cosigned, &line.unwrap());
     let proof_index = 12;
     let proof = Plan::inclusion(proof_index, COUNT).unwrap().prove(&nodes).unwrap().unwrap();
-    let file =
-        ProofFile { extra: None, index: proof_index, proof, checkpoint: cosigned.clone() };
+    let file = ProofFile { extra: None, index: proof_index, proof, checkpoint: cosigned.clone() };
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let tiles = [(0, 273, 112), (3, 1_234_067, 256), (1, 0, 1), (7, 999, 256)]
         .map(|(level, index, width)| (Content::Hashes(level), index, width))

@@ -45,7 +45,8 @@ pub(super) fn check(
     let mut line = String::new();
     loop {
         line.clear();
-        let read = (&mut source).take(MAX_LINE as u64).read_line(&mut line).context("the export")?;
+        let read =
+            (&mut source).take(MAX_LINE as u64).read_line(&mut line).context("the export")?;
         if read == 0 {
             break;
         }

@@ -40,7 +40,10 @@ impl Explain {
             (Some(place), Some(key)) => {
                 let keys = [log_key(key)?];
                 let (bytes, shown) = check::entry(&Source::new(place, None), &keys, self.index)?;
-                (bytes, format!("the checkpoint of {} entries of {}", shown.head.size, shown.origin))
+                (
+                    bytes,
+                    format!("the checkpoint of {} entries of {}", shown.head.size, shown.origin),
+                )
             }
             _ => crate::cli::runtime()?.block_on(stored(config()?, self.index))?,
         };
@@ -80,7 +83,9 @@ impl Explain {
             .map(|given| {
                 let (label, body) = given.split_once('=').context("--opens takes LABEL=BODY")?;
                 let body = match body.strip_prefix("hex:") {
-                    Some(digits) => hex::decode(digits).context("--opens: hex digits after hex:")?,
+                    Some(digits) => {
+                        hex::decode(digits).context("--opens: hex digits after hex:")?
+                    }
                     None => body.as_bytes().to_vec(),
                 };
                 let Some(hash) = entry.commitments.get(label) else {

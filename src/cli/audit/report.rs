@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::source::{Source, bar, log_key};
 use super::bundle;
+use super::source::{Source, bar, log_key};
 use crate::app::{self, Overrides};
 use crate::config::Config;
 use crate::env::Millis;

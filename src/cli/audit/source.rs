@@ -38,7 +38,8 @@ impl Tiles for Source {
             Self::Folder(folder) => return folder.get(path),
             Self::Url(client) => client,
         };
-        let answer = client.get(&format!("/{path}")).map_err(|e| io::Error::other(format!("{e:#}")))?;
+        let answer =
+            client.get(&format!("/{path}")).map_err(|e| io::Error::other(format!("{e:#}")))?;
         match answer.status {
             200 => Ok(Some(answer.body)),
             404 => Ok(None),
@@ -60,7 +61,8 @@ pub(super) fn log_key(given: &str) -> Result<LogKey> {
     let text = if given.contains('+') {
         given.to_owned()
     } else {
-        std::fs::read_to_string(given).with_context(|| format!("can't read the log's key {given}"))?
+        std::fs::read_to_string(given)
+            .with_context(|| format!("can't read the log's key {given}"))?
     };
     LogKey::parse(&text).context("the log's key")
 }
@@ -68,8 +70,8 @@ pub(super) fn log_key(given: &str) -> Result<LogKey> {
 /// A kept checkpoint, where one of the keys signed it.
 pub(super) fn kept(file: Option<&PathBuf>, keys: &[LogKey]) -> Result<Option<Checkpoint>> {
     let Some(file) = file else { return Ok(None) };
-    let note =
-        std::fs::read(file).with_context(|| format!("can't read the checkpoint {}", file.display()))?;
+    let note = std::fs::read(file)
+        .with_context(|| format!("can't read the checkpoint {}", file.display()))?;
     match checkpoint::open(&note, keys) {
         Ok(kept) => Ok(Some(kept)),
         Err(e) => bail!("the checkpoint {}: {e}", file.display()),

@@ -84,10 +84,7 @@ pub(super) async fn proof(
         (status = 404, description = "not a log that is witnessed here"),
         (status = 409, description = "another size was cosigned last", content_type = "text/x.tlog.size"),
         (status = 422, description = "the log does not continue what was cosigned last")))]
-pub(super) async fn add_checkpoint(
-    Ax(state): Ax<State>,
-    body: Bytes,
-) -> Result<Response, Problem> {
+pub(super) async fn add_checkpoint(Ax(state): Ax<State>, body: Bytes) -> Result<Response, Problem> {
     let request = match Request::parse(&body) {
         Ok(request) => request,
         Err(e) => return Ok(refused(StatusCode::BAD_REQUEST, &e.to_string())),

@@ -62,7 +62,8 @@ async fn tiles_are_static_and_prove_themselves() {
     assert_eq!(partial.body.len(), 44 * 32);
     assert_eq!(get(&app, "/tlog/tile/1/000.p/1").await.body.len(), 32);
     assert_eq!(get(&app, "/tlog/tile/entries/000").await.status, StatusCode::OK);
-    for path in ["0/002", "0/0", "9/000", "entries/000.p/0", "0/..%2f..%2fcheckpoint", "0/000.p/3"] {
+    for path in ["0/002", "0/0", "9/000", "entries/000.p/0", "0/..%2f..%2fcheckpoint", "0/000.p/3"]
+    {
         let none = get(&app, &format!("/tlog/tile/{path}")).await;
         assert_eq!((none.status, none.problem().as_str()), (StatusCode::NOT_FOUND, "not-found"));
     }
@@ -103,10 +104,16 @@ async fn entries_can_be_for_auditors_alone() {
 async fn tamper(app: &TestApp, sql: &str) {
     let url = format!("sqlite:{}", app.dir.path().join("cameo.db").display());
     let mut c = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    let drop_rules = ["log_entries_gapless", "log_entries_no_update", "log_entries_no_delete",
-        "log_head_grows", "log_head_stays", "log_checkpoint_grows"]
-        .map(|t| format!("DROP TRIGGER IF EXISTS {t};"))
-        .concat();
+    let drop_rules = [
+        "log_entries_gapless",
+        "log_entries_no_update",
+        "log_entries_no_delete",
+        "log_head_grows",
+        "log_head_stays",
+        "log_checkpoint_grows",
+    ]
+    .map(|t| format!("DROP TRIGGER IF EXISTS {t};"))
+    .concat();
     let sql = format!("PRAGMA foreign_keys = OFF; {drop_rules} {sql}");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut c).await.unwrap();
     c.close().await.unwrap();
@@ -118,19 +125,34 @@ const COPY: &str = "CREATE TEMP TABLE t AS SELECT * FROM log_entries; DELETE FRO
 async fn tampering_with_the_database_is_found_by_name() {
     for (sql, name) in [
         // flip
-        ("UPDATE log_entries SET entry = CAST(substr(entry, 1, 9) || x'ff' || substr(entry, 11) AS BLOB) WHERE idx = 5", "altered"),
+        (
+            "UPDATE log_entries SET entry = CAST(substr(entry, 1, 9) || x'ff' || substr(entry, 11) AS BLOB) WHERE idx = 5",
+            "altered",
+        ),
         ("UPDATE log_entries SET leaf_hash = zeroblob(32) WHERE idx = 5", "altered"),
         // drop
         ("DELETE FROM log_entries WHERE idx = 5", "out_of_order"),
         // reorder
-        ("@ INSERT INTO log_entries SELECT CASE idx WHEN 5 THEN 6 WHEN 6 THEN 5 ELSE idx END, at_ms, kind, entry, leaf_hash FROM t", "wrong_root"),
+        (
+            "@ INSERT INTO log_entries SELECT CASE idx WHEN 5 THEN 6 WHEN 6 THEN 5 ELSE idx END, at_ms, kind, entry, leaf_hash FROM t",
+            "wrong_root",
+        ),
         // duplicate
-        ("@ INSERT INTO log_entries SELECT idx + (idx > 5), at_ms, kind, entry, leaf_hash FROM t; INSERT INTO log_entries SELECT 6, at_ms, kind, entry, leaf_hash FROM t WHERE idx = 5", "wrong_root"),
+        (
+            "@ INSERT INTO log_entries SELECT idx + (idx > 5), at_ms, kind, entry, leaf_hash FROM t; INSERT INTO log_entries SELECT 6, at_ms, kind, entry, leaf_hash FROM t WHERE idx = 5",
+            "wrong_root",
+        ),
         // truncate, with and without the head
         ("DELETE FROM log_entries WHERE idx >= 10", "cut_off"),
-        ("DELETE FROM log_entries WHERE idx >= 10; UPDATE log_head SET size = 8, frontier = x'010000000000000008$'", "cut_off"),
+        (
+            "DELETE FROM log_entries WHERE idx >= 10; UPDATE log_head SET size = 8, frontier = x'010000000000000008$'",
+            "cut_off",
+        ),
         // replace an entry together with its hash
-        ("UPDATE log_entries SET (entry, leaf_hash) = (SELECT entry, leaf_hash FROM log_entries WHERE idx = 4) WHERE idx = 5", "wrong_root"),
+        (
+            "UPDATE log_entries SET (entry, leaf_hash) = (SELECT entry, leaf_hash FROM log_entries WHERE idx = 4) WHERE idx = 5",
+            "wrong_root",
+        ),
     ] {
         let app = published(20).await;
         let sql = sql.replace('@', COPY).replace('$', &"00".repeat(32));
@@ -247,9 +269,8 @@ async fn two_histories_are_found() {
     let forged = Folder::new(copy.path());
     let signer = SigningKey::from_seed(&[3; 32]).unwrap();
     let mut builder = cameo::tlog::publish::Builder::default();
-    let mut sink = |t: cameo::tlog::tile::Tile, b: Vec<u8>| {
-        cameo::tlog::publish::put_tile(&forged, &t, &b)
-    };
+    let mut sink =
+        |t: cameo::tlog::tile::Tile, b: Vec<u8>| cameo::tlog::publish::put_tile(&forged, &t, &b);
     for e in honest.services.entries(0, 300).await.unwrap() {
         let mut entry = cameo::tlog::Entry::decode(&e.bytes).unwrap();
         if e.index == 250 {
@@ -315,7 +336,10 @@ async fn exports_filters_and_disclosures() {
     let ask = json!({ "case_number": "two words", "subject": "nobody" });
     let bad = app.post("/v1/audit/disclosures", &app.auditor, &ask).await;
     assert_eq!(bad.problem(), "invalid-request");
-    assert_eq!(app.get("/v1/audit/reconciliation", &app.auditor).await.json()["mismatches"], json!([]));
+    assert_eq!(
+        app.get("/v1/audit/reconciliation", &app.auditor).await.json()["mismatches"],
+        json!([])
+    );
     assert_eq!(app.get("/v1/audit/export", &app.generator).await.status, StatusCode::FORBIDDEN);
 }
 
