@@ -320,12 +320,11 @@ pub fn verify(bytes: &[u8], keys: &KeySet) -> Result<Verified, Error> {
     if bytes.len() > MAX_LEN {
         return Err(Error::Malformed("it is too long"));
     }
-    let verified = match bytes.trim_ascii_start().first() {
-        Some(b'{') => verify_json(bytes, keys)?,
-        _ => {
-            let message = cose::verify(bytes, &PROFILE, keys)?;
-            Verified { key_id: message.key_id, receipt: decode(&message.payload)? }
-        }
+    let verified = if let Some(b'{') = bytes.trim_ascii_start().first() {
+        verify_json(bytes, keys)?
+    } else {
+        let message = cose::verify(bytes, &PROFILE, keys)?;
+        Verified { key_id: message.key_id, receipt: decode(&message.payload)? }
     };
     verified.receipt.agrees_with_log()?;
     Ok(verified)
@@ -456,8 +455,9 @@ mod tests {
 
     #[test]
     fn a_receipt_that_the_log_does_not_bear_out_is_refused_even_if_signed() {
+        type Lie = fn(&mut Receipt);
         let (key, set) = keys();
-        let lies: [(&str, fn(&mut Receipt)); 7] = [
+        let lies: [(&str, Lie); 7] = [
             ("terms", |r| r.terms = Some(json!({ "a": 2 }))),
             ("time", |r| r.events[0].event_time = Millis(2_000).rfc3339()),
             ("kind", |r| r.events[0].event_type = "changed".into()),

@@ -117,7 +117,7 @@ impl Inner {
         let key = self.signing.verifying_key();
         let mut heads: Vec<TreeHead> = since.into_iter().collect();
         let folder = self.tiles().clone();
-        let shown = match folder.get(CHECKPOINT).map_err(disk)? {
+        let shown = match folder.get(CHECKPOINT).map_err(|e| disk(&e))? {
             None => None,
             Some(note) => match own_head(&note, key) {
                 Ok(head) => Some(head),
@@ -170,8 +170,9 @@ impl Inner {
             let folder = folder.clone();
             let work = move || check.page(&folder, &page).map(|found| (check, found));
             let done = tokio::task::spawn_blocking(work).await;
-            let (back, found) =
-                done.map_err(|e| Error::Internal(format!("the self-audit: {e}")))?.map_err(disk)?;
+            let (back, found) = done
+                .map_err(|e| Error::Internal(format!("the self-audit: {e}")))?
+                .map_err(|e| disk(&e))?;
             check = back;
             if let Err(finding) = found {
                 return Ok(Err(finding));
@@ -240,7 +241,9 @@ fn compare(tiles: &dyn Tiles, tile: &Tile, bytes: &[u8]) -> Result<(), Compared>
         // Dropped when the full one came, which begins with the same bytes.
         let full = Tile { width: WIDTH as u16, ..*tile };
         there = tiles.get(&full.path()).map_err(Compared::Disk)?;
-        there.iter_mut().for_each(|b| b.truncate(bytes.len()));
+        if let Some(there) = &mut there {
+            there.truncate(bytes.len());
+        }
     }
     match there {
         None => Err(Compared::Wrong(Finding::TileMissing { path, first })),
@@ -259,7 +262,7 @@ pub(super) fn own_head(
     Ok(checkpoint::open(note, &[LogKey::new(origin, key)?])?.head)
 }
 
-fn disk(e: std::io::Error) -> Error {
+fn disk(e: &std::io::Error) -> Error {
     tracing::warn!(error = %e, "the tiles can't be read");
     Error::Unavailable("the log's tiles can't be read")
 }

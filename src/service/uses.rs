@@ -138,21 +138,18 @@ impl Inner {
     /// [`Error::NotFound`]; [`Error::Forbidden`] for other roles.
     pub async fn one_use(&self, caller: &Caller, id: &UseId) -> Result<UseView> {
         let mut tx = self.db().snapshot().await?;
-        match caller.role {
-            Role::Generator => {
-                let record = own(&mut tx, caller, id).await?;
-                view(&mut tx, record, None).await
-            }
-            _ => {
-                caller.require(Role::App)?;
-                let record = uses::get(&mut tx, id).await?.ok_or(Error::NotFound("use"))?;
-                let cameo = cameos::get(&mut tx, &record.cameo).await?;
-                let person = match cameo {
-                    Some(c) => self.known_person(&mut tx, &c.subject).await?,
-                    None => None,
-                };
-                view(&mut tx, record, person.as_ref()).await
-            }
+        if caller.role == Role::Generator {
+            let record = own(&mut tx, caller, id).await?;
+            view(&mut tx, record, None).await
+        } else {
+            caller.require(Role::App)?;
+            let record = uses::get(&mut tx, id).await?.ok_or(Error::NotFound("use"))?;
+            let cameo = cameos::get(&mut tx, &record.cameo).await?;
+            let person = match cameo {
+                Some(c) => self.known_person(&mut tx, &c.subject).await?,
+                None => None,
+            };
+            view(&mut tx, record, person.as_ref()).await
         }
     }
 }

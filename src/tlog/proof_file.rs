@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use std::fmt::Write as _;
+
 
 use super::checkpoint::{self, Checkpoint, LogKey};
 use super::merkle::Hash;
@@ -43,9 +45,9 @@ impl ProofFile {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = format!("{FIRST_LINE}\n");
         if let Some(extra) = &self.extra {
-            out.push_str(&format!("extra {}\n", BASE64_STANDARD.encode(extra)));
+            let _ = writeln!(out, "extra {}", BASE64_STANDARD.encode(extra));
         }
-        out.push_str(&format!("index {}\n", self.index));
+        let _ = writeln!(out, "index {}", self.index);
         for hash in &self.proof {
             out.push_str(&BASE64_STANDARD.encode(hash.0));
             out.push('\n');

@@ -7,6 +7,8 @@
 use super::entry;
 use super::merkle::{Hash, node_hash};
 use super::proof::Node;
+use std::fmt::Write as _;
+
 
 /// The hashes or entries of a full tile.
 pub const WIDTH: u64 = 256;
@@ -74,7 +76,7 @@ impl Tile {
             }
         }
         if !self.is_full() {
-            path.push_str(&format!(".p/{}", self.width));
+            let _ = write!(path, ".p/{}", self.width);
         }
         path
     }

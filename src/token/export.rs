@@ -19,11 +19,11 @@ use crate::domain::template::PoseBin;
 /// A pipeline that a payload can be written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// IP-Adapter-FaceID (h94/IP-Adapter-FaceID), fed with buffalo_l's `normed_embedding`.
+    /// IP-Adapter-FaceID (h94/IP-Adapter-FaceID), fed with `buffalo_l`'s `normed_embedding`.
     IpAdapterFaceId,
     /// `InstantID` (InstantX/InstantID), fed with antelopev2's raw `embedding` and key points.
     InstantId,
-    /// `PhotoMaker` V2 (TencentARC/PhotoMaker-V2), fed with buffalo_l's raw `embedding` and pictures.
+    /// `PhotoMaker` V2 (TencentARC/PhotoMaker-V2), fed with `buffalo_l`'s raw `embedding` and pictures.
     PhotoMaker,
     /// Every tensor of the payload, unchanged.
     Raw,

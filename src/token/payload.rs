@@ -134,17 +134,16 @@ impl Payload {
         }
         let faces =
             texts.into_iter().map(|text| take_face(&mut c, &text)).collect::<Result<_, _>>()?;
-        let voice = match c.metadata.contains_key("voice") {
-            false => None,
-            true => {
-                let text: VoiceText = parse(&c, "voice")?;
-                Some(VoiceEmbedding {
-                    model: model_of(text.model)?,
-                    vector: floats(&mut c, "voice.vector", None)?,
-                    norm: text.norm,
-                    speech_ms: text.speech_ms,
-                })
-            }
+        let voice = if c.metadata.contains_key("voice") {
+            let text: VoiceText = parse(&c, "voice")?;
+            Some(VoiceEmbedding {
+                model: model_of(text.model)?,
+                vector: floats(&mut c, "voice.vector", None)?,
+                norm: text.norm,
+                speech_ms: text.speech_ms,
+            })
+        } else {
+            None
         };
         let tensors = std::mem::take(&mut c.tensors).into_iter();
         let conditioning = tensors

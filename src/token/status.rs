@@ -214,6 +214,7 @@ mod tests {
 
     #[test]
     fn a_list_says_what_was_set_and_nothing_beyond_its_end() {
+        use Status::{Invalid, Suspended, Valid};
         let key = SigningKey::generate(&SeededEntropy::new(1)).unwrap();
         let keys: KeySet = [key.verifying_key()].into_iter().collect();
         let mut list = StatusList::new(1000, 60);
@@ -230,7 +231,6 @@ mod tests {
         assert_eq!(read, list);
         assert_eq!(read.ttl(), 60);
         let got: Vec<_> = [0, 3, 7, 8, 999].map(|i| read.get(i).unwrap()).into();
-        use Status::{Invalid, Suspended, Valid};
         assert_eq!(got, [Valid, Invalid, Suspended, Valid, Invalid]);
         assert_eq!(read.get(1000), Err(Error::OutOfRange(1000)));
 

@@ -18,7 +18,7 @@ use crate::tlog::{Kind, check, leaf_hash};
 pub struct Explain {
     /// The entry's index
     index: u64,
-    /// A folder of tiles or the URL prefix of a log (as https://cameo.example/tlog); without it the
+    /// A folder of tiles or the URL prefix of a log (as <https://cameo.example/tlog>); without it the
     /// database that the configuration names
     #[arg(long, value_name = "DIR|URL", requires = "log_key")]
     tiles: Option<String>,

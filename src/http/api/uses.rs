@@ -273,12 +273,11 @@ pub(super) async fn takedowns(
     Query(page): Query<TakedownsPage>,
 ) -> Result<Json<Vec<TakedownView>>, Problem> {
     let services = &state.services;
-    let found = match key.0.role {
-        Role::Admin => services.escalated_takedowns(page.before.as_ref(), page.limit).await?,
-        _ => {
-            let caller = key.of(Role::Generator)?;
-            services.takedowns_of_generator(&caller, page.before.as_ref(), page.limit).await?
-        }
+    let found = if key.0.role == Role::Admin {
+        services.escalated_takedowns(page.before.as_ref(), page.limit).await?
+    } else {
+        let caller = key.of(Role::Generator)?;
+        services.takedowns_of_generator(&caller, page.before.as_ref(), page.limit).await?
     };
     Ok(Json(found.iter().map(takedown).collect()))
 }

@@ -99,7 +99,7 @@ fn what_pages_load_is_there() {
         }
         assert!(!SITE.pages[name].contains("{{"), "{name}: a slot was not filled");
     }
-    for asset in ASSETS.iter().filter(|a| a.name.ends_with(".js")) {
+    for asset in ASSETS.iter().filter(|a| is_script(a.name)) {
         for import in asset.text.split("from \"").skip(1) {
             let target = import.split('"').next().unwrap();
             let folder = asset.name.rsplit_once('/').map_or("", |(f, _)| f);
@@ -115,7 +115,7 @@ fn what_pages_load_is_there() {
 #[test]
 fn scripts_stay_small() {
     let size = |prefix: &str| -> usize {
-        let of = |a: &&Asset| a.name.ends_with(".js") && a.name.starts_with(prefix);
+        let of = |a: &&Asset| is_script(a.name) && a.name.starts_with(prefix);
         ASSETS.iter().filter(of).map(|a| a.text.len()).sum()
     };
     let shared = size("lib/");
@@ -145,4 +145,8 @@ fn origins() {
     ] {
         assert!(!is_origin(bad), "{bad}");
     }
+}
+
+fn is_script(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|e| e == "js")
 }

@@ -3,7 +3,7 @@
 use super::{WhisperError, WhisperKind, WhisperModel, check_sound};
 
 /// The sizes of Whisper tiny.en in the order of a ggml header: vocabulary; positions, width, heads
-/// and layers of the encoder; the same of the decoder; mel bands; and q5_1 as the type of file.
+/// and layers of the encoder; the same of the decoder; mel bands; and `q5_1` as the type of file.
 const TINY_EN: [i32; 11] = [51_864, 1500, 384, 6, 4, 448, 384, 6, 4, 80, 2009];
 /// Frequencies of a mel filter.
 const BINS: i32 = 201;

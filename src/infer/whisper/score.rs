@@ -99,10 +99,9 @@ impl DigitModel for Listening<'_> {
         if let Some(known) = self.known.get(prefix) {
             return Ok(*known);
         }
-        let mut state = match self.state.take() {
-            Some(state) => state,
-            // Only after an error.
-            None => return Err(WhisperError::Run(whisper_rs::WhisperError::NullPointer)),
+        // Only after an error is there none.
+        let Some(mut state) = self.state.take() else {
+            return Err(WhisperError::Run(whisper_rs::WhisperError::NullPointer));
         };
         let cached = std::mem::take(&mut self.cached);
         let mut decoder = Decoder { cached, ..self.model.decoder(&mut state, self.tokens) };

@@ -90,7 +90,7 @@ async fn a_request_is_answered_once_for_a_time_or_never(#[case] engine: Engine) 
 
     let first = request(&f, &cameo, "bob").await.unwrap();
     assert_eq!(request(&f, &cameo, "bob").await.unwrap().id, first.id, "one open request");
-    assert_eq!(shown(&f, &cameo).await, [first.id.clone()]);
+    assert_eq!(shown(&f, &cameo).await, std::slice::from_ref(&first.id));
     let once = Verdict::Once(None);
     let (asked, grant) = f.services.answer_request(&first.id, &once, None).await.unwrap();
     assert_eq!((asked.standing, grant.unwrap().to), (Standing::Approved, who("bob")));

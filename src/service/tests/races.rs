@@ -37,7 +37,7 @@ async fn a_limit_is_never_overshot(#[case] engine: Engine) {
                 match resolve(&services, &generator, &request).await {
                     // Told to come again: as a client would.
                     Err(Error::Busy) => {
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     }
                     done => {
                         match denied(done) {

@@ -89,7 +89,7 @@ pub fn measure(args: &PadArgs, config: &Config) -> anyhow::Result<Report> {
             Ok(Rule { name: c.name.clone(), threshold, ms_per_face: cost.mean_ms() })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    Ok(report::of(rules, &presentations, absent))
+    Ok(report::of(&rules, &presentations, absent))
 }
 
 /// One recording under one species and degradation, and what each contender makes of its frames.

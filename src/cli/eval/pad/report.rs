@@ -97,7 +97,7 @@ pub struct SourceScore {
 }
 
 /// Puts the report together.
-pub(super) fn of(rules: Vec<Rule>, shown: &[Presentation], absent: Vec<Absent>) -> Report {
+pub(super) fn of(rules: &[Rule], shown: &[Presentation], absent: Vec<Absent>) -> Report {
     let live: BTreeSet<(&str, bool)> = shown
         .iter()
         .filter(|p| p.species == Species::Live)

@@ -162,8 +162,9 @@ impl Source {
 /// # Errors
 /// Where there are none.
 pub fn all(root: &Path) -> anyhow::Result<Vec<Source>> {
+    type Clip = (u32, PathBuf, String);
     let named = |path: &Path| -> Option<String> { Some(path.file_stem()?.to_str()?.to_owned()) };
-    let mut families: Vec<(String, Vec<(u32, PathBuf, String)>)> = Vec::new();
+    let mut families: Vec<(String, Vec<Clip>)> = Vec::new();
     for path in datasets::files(&root.join("video"), &CLIPS) {
         let name = named(&path).context("a clip's name is not UTF-8")?;
         let family = name.split('_').next().unwrap_or_default().to_owned();

@@ -65,7 +65,9 @@ pub fn padded(sound: &[f32], draw: &mut Draw) -> Vec<f32> {
     let mut out = vec![0.0; lead];
     out.extend(sound);
     out.resize(out.len() + tail, 0.0);
-    out.iter_mut().for_each(|v| *v += 2e-4 * draw.normal() as f32);
+    for v in &mut out {
+        *v += 2e-4 * draw.normal() as f32;
+    }
     out
 }
 
@@ -146,7 +148,9 @@ fn in_room(sound: &[f32], draw: &mut Draw) -> Vec<f32> {
     tail[..silent].fill(0.0);
     let power = tail.iter().map(|v| v * v).sum::<f32>();
     let gain = 10_f32.powf(-3.0 / 20.0) / (power + 1e-9).sqrt();
-    tail.iter_mut().for_each(|v| *v *= gain);
+    for v in &mut tail {
+        *v *= gain;
+    }
     tail[0] = 1.0;
     let size = sound.len() + tail.len();
     let response = spectrum(&tail, size);

@@ -119,7 +119,9 @@ impl Trials {
             clips.iter().filter(|c| c.kind == Kind::String).map(|c| (c.clone(), true)).collect();
         clean.extend(joined(&clips, &mut draw).into_iter().map(|c| (c, false)));
         clean.truncate(most.unwrap_or(usize::MAX));
-        clean.iter_mut().for_each(|(c, _)| c.sound = conditions::padded(&c.sound, &mut draw));
+        for (c, _) in &mut clean {
+            c.sound = conditions::padded(&c.sound, &mut draw);
+        }
         let others: Vec<&[f32]> =
             clips.iter().filter(|c| c.kind == Kind::Other).map(|c| &c.sound[..]).collect();
         let babble = conditions::babble(&others, &mut draw);
@@ -198,7 +200,9 @@ fn negatives(
 /// The sound turned down where it would be clipped.
 fn bounded(mut sound: Vec<f32>) -> Vec<f32> {
     let peak = sound.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
-    sound.iter_mut().for_each(|v| *v /= peak);
+    for v in &mut sound {
+        *v /= peak;
+    }
     sound
 }
 

@@ -427,9 +427,15 @@ fn taking_away_never_allows() {
         ("withdrawn", |c| c.withdrawn = true),
         ("deleted", |c| c.deleted = true),
         ("audience", |c| c.audience = c.audience.saturating_sub(1)),
-        ("allow", |c| drop(c.allow.pop_first())),
+        ("allow", |c| {
+            c.allow.pop_first();
+        }),
         ("grants", |c| drop(c.personal.pop())),
-        ("purposes", |c| c.every_scope(|s| drop(s.purposes.pop_last()))),
+        ("purposes", |c| {
+            c.every_scope(|s| {
+                s.purposes.pop_last();
+            })
+        }),
         ("generators", |c| c.every_scope(|s| s.generators = Some(BTreeSet::new()))),
         ("company", |c| c.every_scope(|s| s.company = s.company.saturating_sub(1))),
         ("regions", |c| c.every_scope(|s| s.regions = Some(BTreeSet::new()))),
@@ -559,7 +565,7 @@ fn a_table_of_plain_cases() {
         (0, 1, Some(true), "only_me"),
         (0, 0, None, "yes"),
     ] {
-        let case = Plain { audience, requester, mutual, ..plain.clone() };
+        let case = Plain { audience, mutual, requester, ..plain.clone() };
         let answer = match in_plain(case.decide()) {
             Answer::Yes { words, .. } => {
                 assert_eq!(words, ["no horror"]);
