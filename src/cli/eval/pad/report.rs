@@ -350,7 +350,7 @@ mod tests {
             show("p", Species::Print, true, 0.95),
         ];
         let name = Named { set: Set::Hermetic, models: vec![] };
-        of(vec![Rule { name, threshold: 0.5, ms_per_face: 1.0 }], &shown, vec![])
+        of(&[Rule { name, threshold: 0.5, ms_per_face: 1.0 }], &shown, vec![])
     }
 
     #[test]
