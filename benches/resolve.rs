@@ -1,4 +1,4 @@
-//! What a resolve costs: beside the sum of its parts, and beside the same job in FastAPI.
+//! What a resolve costs: beside the sum of its parts, and beside the same job in `FastAPI`.
 //!
 //! `resolve_cpu_vs_parts` is processor time per `POST /v1/resolve` through the whole router, on a SQLite
 //! file, over what its parts cost alone: HTTP with a JSON body, the reads, the decision, opening the
@@ -325,7 +325,7 @@ impl Drop for Served {
 fn until(ask: &dyn Fn() -> bool) {
     let start = Instant::now();
     while !ask() {
-        assert!(start.elapsed() < Duration::from_secs(60), "a server did not come up");
+        assert!(start.elapsed() < Duration::from_mins(1), "a server did not come up");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

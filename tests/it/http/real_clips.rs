@@ -294,8 +294,9 @@ fn models_dir() -> Option<TempDir> {
 
 async fn app(models: &TempDir, motions: &[Motion]) -> TestApp {
     // Another manifest, for models that are not in the project's own yet.
-    let manifest =
-        models_config().manifest.map_or_else(String::new, |path| format!("manifest = {path:?}\n"));
+    let manifest = models_config()
+        .manifest
+        .map_or_else(String::new, |path| format!("manifest = {:?}\n", path.display().to_string()));
     let config = format!(
         "{manifest}[verification]\nlockout_failures = 1000\nworkers = 1\n\
          [capture]\nmax_wall_s = 600\n"

@@ -434,7 +434,7 @@ fn taking_away_never_allows() {
         ("purposes", |c| {
             c.every_scope(|s| {
                 s.purposes.pop_last();
-            })
+            });
         }),
         ("generators", |c| c.every_scope(|s| s.generators = Some(BTreeSet::new()))),
         ("company", |c| c.every_scope(|s| s.company = s.company.saturating_sub(1))),
