@@ -163,7 +163,7 @@ impl Inner {
                     (None, true) => wrong("an entry of a use that is not recorded"),
                     (Some(_), false) => wrong("a use whose entry is of another kind"),
                     (Some(u), true) if !u.is_of(&entry) => {
-                        wrong("a use that its entry contradicts")
+                        wrong("a use that its entry contradicts");
                     }
                     (Some(_), true) => found.uses += 1,
                     (None, false) => {}

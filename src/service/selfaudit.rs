@@ -240,7 +240,9 @@ fn compare(tiles: &dyn Tiles, tile: &Tile, bytes: &[u8]) -> Result<(), Compared>
         // Dropped when the full one came, which begins with the same bytes.
         let full = Tile { width: WIDTH as u16, ..*tile };
         there = tiles.get(&full.path()).map_err(Compared::Disk)?;
-        there.iter_mut().for_each(|b| b.truncate(bytes.len()));
+        if let Some(b) = &mut there {
+            b.truncate(bytes.len());
+        }
     }
     match there {
         None => Err(Compared::Wrong(Finding::TileMissing { path, first })),
@@ -259,6 +261,7 @@ pub(super) fn own_head(
     Ok(checkpoint::open(note, &[LogKey::new(origin, key)?])?.head)
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn disk(e: std::io::Error) -> Error {
     tracing::warn!(error = %e, "the tiles can't be read");
     Error::Unavailable("the log's tiles can't be read")

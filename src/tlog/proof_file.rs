@@ -1,5 +1,7 @@
 //! `tlog-proof` files: a proof that an entry is in a log, to be checked offline (C2SP tlog-proof).
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -43,9 +45,9 @@ impl ProofFile {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = format!("{FIRST_LINE}\n");
         if let Some(extra) = &self.extra {
-            out.push_str(&format!("extra {}\n", BASE64_STANDARD.encode(extra)));
+            let _ = writeln!(out, "extra {}", BASE64_STANDARD.encode(extra));
         }
-        out.push_str(&format!("index {}\n", self.index));
+        let _ = writeln!(out, "index {}", self.index);
         for hash in &self.proof {
             out.push_str(&BASE64_STANDARD.encode(hash.0));
             out.push('\n');

@@ -18,7 +18,7 @@ use crate::tlog::{Kind, check, leaf_hash};
 pub struct Explain {
     /// The entry's index
     index: u64,
-    /// A folder of tiles or the URL prefix of a log (as https://cameo.example/tlog); without it the
+    /// A folder of tiles or the URL prefix of a log (as `https://cameo.example/tlog`); without it the
     /// database that the configuration names
     #[arg(long, value_name = "DIR|URL", requires = "log_key")]
     tiles: Option<String>,
@@ -115,6 +115,7 @@ async fn stored(config: Config, index: u64) -> Result<(Vec<u8>, String)> {
     Ok((entry.bytes, vouched))
 }
 
+#[allow(clippy::match_wildcard_for_single_variants)] // kinds are still being added
 fn meaning(kind: Kind) -> String {
     let words = match kind {
         Kind::ConsentGiven => "a person gave consent",

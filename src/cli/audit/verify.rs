@@ -26,7 +26,7 @@ pub struct Verify {
     /// A running service; needs an auditor's key
     #[arg(long, value_name = "URL", group = "place")]
     url: Option<String>,
-    /// A folder of tiles, or the URL prefix of a log (as https://cameo.example/tlog); needs no key
+    /// A folder of tiles, or the URL prefix of a log (as `https://cameo.example/tlog`); needs no key
     /// of the service, but the log's own
     #[arg(long, value_name = "DIR|URL", group = "place", requires = "log_key")]
     tiles: Option<String>,
