@@ -1,5 +1,7 @@
 //! `tlog-proof` files: a proof that an entry is in a log, to be checked offline (C2SP tlog-proof).
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::fmt::Write as _;

@@ -4,6 +4,8 @@
 //! entries of a level 0 tile. Full tiles never change, partial ones are named by their width. This
 //! file names and encodes them; [`super::publish`] makes them, [`super::prover`] reads proofs from them.
 
+use std::fmt::Write as _;
+
 use super::entry;
 use super::merkle::{Hash, node_hash};
 use super::proof::Node;

@@ -115,6 +115,7 @@ async fn stored(config: Config, index: u64) -> Result<(Vec<u8>, String)> {
     Ok((entry.bytes, vouched))
 }
 
+#[allow(clippy::match_wildcard_for_single_variants)] // kinds are still being added
 fn meaning(kind: Kind) -> String {
     let words = match kind {
         Kind::ConsentGiven => "a person gave consent",
