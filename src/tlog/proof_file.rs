@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use std::fmt::Write as _;
 
 use super::checkpoint::{self, Checkpoint, LogKey};
 use super::merkle::Hash;

@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use super::entry;
 use super::merkle::{Hash, node_hash};
 use super::proof::Node;
-use std::fmt::Write as _;
 
 /// The hashes or entries of a full tile.
 pub const WIDTH: u64 = 256;
