@@ -340,7 +340,8 @@ fn outcome(row: &Row, checks: &BTreeMap<String, Found>) -> Option<bool> {
     };
     let found = &checks[check];
     let named = found.reasons.iter().any(|r| reasons.contains(&r.as_str()));
-    (found.status != "unavailable").then_some(found.status == "fail" && named)
+    // A doubt that is named goes to a reviewer: caught too.
+    (found.status != "unavailable").then_some(found.status != "pass" && named)
 }
 
 /// Whether a row is as it must be today. Of a genuine capture that is what needs no judgement of a
