@@ -408,7 +408,9 @@ mod tests {
     fn export(format: Format) -> String {
         let (lines, note) = lines();
         let (mut writer, mut out) = Writer::new(format);
-        lines.iter().for_each(|l| writer.entry(l, &mut out).unwrap());
+        for line in &lines {
+            writer.entry(line, &mut out).unwrap();
+        }
         out + &writer.finish(&verdicts(), ORIGIN, &note, &key()).unwrap()
     }
 
