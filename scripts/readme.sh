@@ -36,6 +36,7 @@ export CAMEO_SERVER__LISTEN=127.0.0.1:$port CAMEO_SERVER__PUBLIC_URL=http://127.
 export CAMEO_MODELS__DIR=$repository/onnx/installed
 export CAMEO_MODELS__RUNTIME=$repository/onnx/runtime/libonnxruntime.so
 cd "$state"
+ln -s "$repository/examples" examples
 cameo() { "$repository/target/debug/cameo" "$@"; }
 "$repository/target/debug/cameo" serve >serve.log 2>&1 &
 server=$!
