@@ -100,14 +100,7 @@ pub async fn get(
     stage: Stage,
     now: Millis,
 ) -> Result<Option<PageSession>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(GET)
-        .bind(&secret_hash[..])
-        .bind(stage.name())
-        .bind(now.0)
-        .fetch_optional(c)
-        .await)?
-    .map(Row::parse)
-    .transpose()
+    one(tx, GET, secret_hash, stage, now).await
 }
 
 /// The same, and it is good no more.
@@ -117,7 +110,17 @@ pub async fn take(
     stage: Stage,
     now: Millis,
 ) -> Result<Option<PageSession>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(TAKE)
+    one(tx, TAKE, secret_hash, stage, now).await
+}
+
+async fn one(
+    tx: &mut Tx,
+    sql: &'static str,
+    secret_hash: &[u8; 32],
+    stage: Stage,
+    now: Millis,
+) -> Result<Option<PageSession>> {
+    on!(tx, |c| sqlx::query_as::<_, Row>(sql)
         .bind(&secret_hash[..])
         .bind(stage.name())
         .bind(now.0)
