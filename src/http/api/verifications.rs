@@ -77,7 +77,7 @@ pub struct KeepsView {
 /// A check of the verdict.
 #[derive(Serialize, ToSchema)]
 pub struct CheckView {
-    /// `quality`, `speech`, `motion`, `continuity` or `pad`.
+    /// `quality`, `speech`, `motion`, `continuity`, `sync` or `pad`.
     pub check: &'static str,
     /// `pass`, `fail`, `inconclusive` or `unavailable`.
     #[schema(value_type = String)]
@@ -86,6 +86,10 @@ pub struct CheckView {
     pub score: Option<f32>,
     /// The value that the score is held against.
     pub threshold: Option<f32>,
+    /// Natural logarithm of how much likelier the measurement is in a genuine capture than in an attack.
+    pub llr: Option<f32>,
+    /// How far the measurement can be relied on, 0 to 1; it has shrunk `llr` towards zero already.
+    pub reliability: Option<f32>,
     /// Why it did not pass.
     pub reasons: Vec<ReasonView>,
 }
@@ -459,6 +463,8 @@ fn verdict(v: &Verdict) -> VerdictView {
         status: c.status,
         score: c.score,
         threshold: c.threshold,
+        llr: c.llr,
+        reliability: c.reliability,
         reasons: c.reasons.iter().map(reason).collect(),
     };
     VerdictView {
