@@ -30,12 +30,21 @@ pub enum Check {
     Sync,
     /// Is it a live face and not a presentation attack (ISO/IEC 30107-3)?
     Pad,
+    /// Was it recorded by a camera, and not fed in from a file (CEN/TS 18099)?
+    Injection,
 }
 
 impl Check {
     /// Every check, in the order of a verdict.
-    pub const ALL: [Self; 6] =
-        [Self::Quality, Self::Speech, Self::Motion, Self::Continuity, Self::Sync, Self::Pad];
+    pub const ALL: [Self; 7] = [
+        Self::Quality,
+        Self::Speech,
+        Self::Motion,
+        Self::Continuity,
+        Self::Sync,
+        Self::Pad,
+        Self::Injection,
+    ];
 
     /// The name used in JSON.
     pub fn name(self) -> &'static str {
@@ -46,6 +55,7 @@ impl Check {
             Self::Continuity => "continuity",
             Self::Sync => "sync",
             Self::Pad => "pad",
+            Self::Injection => "injection",
         }
     }
 }
@@ -125,6 +135,7 @@ reasons! {
     PadUnavailable = "pad_unavailable": "No anti-spoof model is installed, so a presentation attack was not ruled out.", "Nothing you can do: a reviewer will look at it.";
     PadAttack = "pad_attack": "The face looks like a screen, a print or a mask.", "Record your own face directly, not a picture or a screen.";
     PadUncertain = "pad_uncertain": "It could not be told for sure that the face is live.", "Use even light and a clean lens, and avoid strong reflections.";
+    RepeatedFrames = "repeated_frames": "Pictures repeat at regular intervals, as in a converted file.", "Record with the camera itself, with no other software between it and this page.";
 }
 
 /// The result of one check.

@@ -26,6 +26,8 @@ pub struct Policy {
     pub sync: SyncPolicy,
     /// Presentation attacks.
     pub pad: PadPolicy,
+    /// Files in place of a camera.
+    pub injection: InjectionPolicy,
     /// What the checks amount to together.
     pub fusion: FusionPolicy,
 }
@@ -216,6 +218,23 @@ pub struct SyncPolicy {
     pub still_range: f32,
 }
 
+/// Thresholds of [`Check::Injection`](crate::domain::verdict::Check::Injection).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InjectionPolicy {
+    /// Mean luma difference (0–255) up to which a picture repeats the one before, as in
+    /// [`ContinuityPolicy`].
+    pub still_change: f32,
+    /// Fewest repetitions that make a rhythm. Seven steps that fit a rhythm of three by chance are one in
+    /// two thousand.
+    pub min_repeats: usize,
+    /// Least share of the steps between repetitions that fit the rhythm.
+    pub rhythmic_share: f32,
+    /// How much a rhythm weighs against the capture, in nats. Set, not measured: of 16 real clips one has it,
+    /// and that one was converted from 25 to 30 pictures a second; captures straight from cameras were not at hand.
+    pub repeats_llr: f32,
+}
+
 /// What the checks amount to together; see [`crate::liveness`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -338,6 +357,12 @@ impl Policy {
                 pass_llr: 0.0,
                 fail_llr: -1.5,
                 still_range: 0.03,
+            },
+            injection: InjectionPolicy {
+                still_change: 0.05,
+                min_repeats: 7,
+                rhythmic_share: 0.9,
+                repeats_llr: 1.5,
             },
             // The second is finite, so that a policy survives JSON; no ratio gets there.
             fusion: FusionPolicy { reject_llr: -2.5, open_llr: 1e6 },

@@ -497,6 +497,16 @@ fn each_attack_fails_the_check_that_should_catch_it() {
             vec![R::FrozenVideo],
         ),
         (
+            "a file of 25 pictures a second, made into 30",
+            changed(Scene { fps: 30.0, ..Scene::default() }, |e| {
+                for f in e.frames.iter_mut().filter(|f| f.index % 6 == 5) {
+                    f.change = 0.0;
+                }
+            }),
+            Review,
+            vec![R::RepeatedFrames],
+        ),
+        (
             "screen replay that meets the challenge",
             changed(Scene::default(), |e| {
                 for s in &mut e.spoof.as_mut().unwrap().samples {
@@ -725,7 +735,8 @@ fn threshold_table() -> String {
             .map(|p| serde_json::to_value(p).unwrap());
     let mut table =
         "| threshold | balanced | convenience | strict |\n| --- | --- | --- | --- |\n".to_owned();
-    for check in ["quality", "speech", "motion", "continuity", "sync", "pad", "fusion"] {
+    for check in ["quality", "speech", "motion", "continuity", "sync", "pad", "injection", "fusion"]
+    {
         for (name, value) in balanced[check].as_object().unwrap() {
             let a = plain(value);
             let [c, s] = [&convenience, &strict].map(|other| {

@@ -77,7 +77,7 @@ pub struct KeepsView {
 /// A check of the verdict.
 #[derive(Serialize, ToSchema)]
 pub struct CheckView {
-    /// `quality`, `speech`, `motion`, `continuity`, `sync` or `pad`.
+    /// `quality`, `speech`, `motion`, `continuity`, `sync`, `pad` or `injection`.
     pub check: &'static str,
     /// `pass`, `fail`, `inconclusive` or `unavailable`.
     #[schema(value_type = String)]
