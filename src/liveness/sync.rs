@@ -8,7 +8,7 @@
 //!
 //! Score: [`SyncMeasure::strength`]. Its log-likelihood ratio is a line through what real clips gave; see
 //! `docs/evaluation-main-job.md`. Method after the cross-correlation of mouth opening and loudness in Slaney and
-//! Covell, "FaceSync" (NIPS 2000), with one fixed projection in place of a fitted one.
+//! Covell, "`FaceSync`" (NIPS 2000), with one fixed projection in place of a fitted one.
 
 use super::policy::SyncPolicy;
 use super::result;
