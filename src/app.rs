@@ -165,7 +165,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         db,
         clock,
         entropy,
-        master: MasterKeys::new(master, previous),
+        master: Arc::new(MasterKeys::new(master, previous)),
         models: Arc::new(models),
         decoder,
         outbound: Outbound::new(outbound::Policy {

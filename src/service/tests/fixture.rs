@@ -189,7 +189,7 @@ async fn open(
         db,
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(seed)),
-        master: master.clone(),
+        master: Arc::new(master.clone()),
         models: Arc::new(Models::default()),
         decoder: Decoder::new("nobody-decodes-here", Limits::default()),
         graph,
