@@ -103,7 +103,7 @@ async fn delete(tx: &mut Tx, sql: &'static str, whose: &str) -> Result<()> {
 impl Db {
     /// Takes what was deleted off the disk too, as far as the engine can. SQLite overwrites it in
     /// its file (`secure_delete`); here the write-ahead log, which holds older pages, is emptied.
-    /// PostgreSQL rewrites the tables that held keys and templates; its write-ahead log is recycled
+    /// PostgreSQL rewrites the tables that held names, keys and templates; its write-ahead log is recycled
     /// in its own time.
     ///
     /// # Errors
@@ -111,10 +111,14 @@ impl Db {
     pub async fn scrub(&self) -> Result<()> {
         match self.engine() {
             Engine::Sqlite => self.empty_wal().await,
-            Engine::Postgres => self.rewrite(&["subjects", "templates", "log_salts"]).await,
+            Engine::Postgres => self.rewrite(&HELD).await,
         }
     }
 }
+
+/// Tables that held a person's name, keys or templates in clear columns or under their key.
+const HELD: [&str; 7] =
+    ["subjects", "templates", "log_salts", "cameos", "verifications", "lockouts", "mutuals"];
 
 /// What [`Db::scrub`] answers where readers are in the way.
 pub(super) fn in_the_way() -> Error {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod crash;
+mod erasure;
 mod onboarding;
 mod pages;
 mod real_clips;
