@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod crash;
+mod identity;
 mod onboarding;
 mod pages;
 mod real_clips;
