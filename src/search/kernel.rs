@@ -57,32 +57,24 @@ fn dots_avx2(
     dots_in(query, values, pick, take);
 }
 
+// Sums wrap, so that they are vectorised where overflow is checked too; they can't overflow, as the
+// codes' ranges see to (see `code`).
+
 #[inline(always)]
 fn differing_in(query: &[u64], rows: &[u64], out: &mut [u16]) {
-    // A length that the compiler knows is worth a factor of two.
-    match query.len() {
-        4 => differing_of::<4>(query, rows, out),
-        8 => differing_of::<8>(query, rows, out),
-        16 => differing_of::<16>(query, rows, out),
-        words => {
-            for (row, out) in rows.chunks_exact(words).zip(out) {
-                let bits: u32 = query.iter().zip(row).map(|(a, b)| (a ^ b).count_ones()).sum();
-                *out = bits as u16;
-            }
-        }
+    // A length that the compiler knows makes the loop a third faster: this one is the most frequent.
+    if let Ok(query) = <&[u64; 8]>::try_from(query) {
+        return each_row(query, rows, out);
     }
+    each_row(query, rows, out);
 }
 
 #[inline(always)]
-fn differing_of<const WORDS: usize>(query: &[u64], rows: &[u64], out: &mut [u16]) {
-    let mut fixed = [0; WORDS];
-    fixed.copy_from_slice(query);
-    for (row, out) in rows.chunks_exact(WORDS).zip(out) {
-        let mut bits = 0;
-        for (a, b) in fixed.iter().zip(row) {
-            bits += (a ^ b).count_ones();
-        }
-        *out = bits as u16;
+fn each_row<Q: AsRef<[u64]> + ?Sized>(query: &Q, rows: &[u64], out: &mut [u16]) {
+    let query = query.as_ref();
+    for (row, out) in rows.chunks_exact(query.len()).zip(out) {
+        let bits = query.iter().zip(row).map(|(a, b)| (a ^ b).count_ones());
+        *out = bits.fold(0, u32::wrapping_add) as u16;
     }
 }
 
@@ -96,11 +88,8 @@ fn dots_in(
     let width = query.len();
     for row in pick {
         let Some(stored) = values.get(row * width..(row + 1) * width) else { continue };
-        take(row, dot(query, stored));
+        let products =
+            query.iter().zip(stored).map(|(a, b)| i32::from(*a).wrapping_mul(i32::from(*b)));
+        take(row, products.fold(0, i32::wrapping_add));
     }
-}
-
-#[inline(always)]
-fn dot(query: &[i16], stored: &[i8]) -> i32 {
-    query.iter().zip(stored).map(|(a, b)| i32::from(*a) * i32::from(i16::from(*b))).sum()
 }
