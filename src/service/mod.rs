@@ -57,7 +57,7 @@ use std::sync::Arc;
 pub use error::{Error, Result};
 pub use settings::{Controller, IdentityRules, Script, Settings};
 
-use crate::crypto::master::MasterKeys;
+use crate::crypto::KeyWrap;
 use crate::env::{Clock, Entropy};
 use crate::infer::Models;
 use crate::media::Decoder;
@@ -75,7 +75,7 @@ pub struct Parts {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// What wraps every other key.
-    pub master: MasterKeys,
+    pub master: Arc<dyn KeyWrap>,
     /// The models that are installed.
     pub models: Arc<Models>,
     /// The sandboxed decoder.

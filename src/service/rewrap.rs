@@ -12,7 +12,6 @@ use super::signing::{
 use super::subject::owner;
 use super::webhooks::aad;
 use super::{Error, Inner, Result};
-use crate::crypto::KeyWrap;
 use crate::crypto::master::SubjectKey;
 use crate::crypto::{KeyId, SigningKey};
 use crate::run_tx;
@@ -77,7 +76,7 @@ impl Inner {
             let mut fresh = Vec::new();
             for subject in &page {
                 let reference = hex::encode(subject.subject_ref);
-                let (kek, wrapped) = (&self.parts.master, &subject.wrapped_key);
+                let (kek, wrapped) = (&*self.parts.master, &subject.wrapped_key);
                 if let Some(new) =
                     SubjectKey::rewrap(kek, wrapped, owner(&reference), self.entropy())?
                 {
@@ -97,7 +96,7 @@ impl Inner {
     }
 
     async fn rewrap_signing_keys(&self) -> Result<u64> {
-        let kek = &self.parts.master;
+        let kek = &*self.parts.master;
         let mut moved = 0;
         let stored = signing_keys::list(&mut self.db().read().await?).await?;
         for key in &stored {
@@ -123,7 +122,7 @@ impl Inner {
     }
 
     async fn rewrap_webhooks(&self) -> Result<u64> {
-        let kek = &self.parts.master;
+        let kek = &*self.parts.master;
         let (mut moved, mut after) = (0, String::new());
         loop {
             let page = webhooks::after(&mut self.db().read().await?, &after, BATCH).await?;
