@@ -235,8 +235,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     // Eight sums at once, so that the compiler can use vector instructions.
     let mut sums = [0.0; 8];
     for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
         }
     }
     sums.iter().sum()

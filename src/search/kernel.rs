@@ -5,6 +5,8 @@
 
 // The two calls of a function that needs instructions which the processor was asked about.
 #![allow(unsafe_code)]
+// A loop that is only proposed for inlining may stay outside of the copy for AVX2.
+#![allow(clippy::inline_always)]
 
 /// Values that are taken at once: vectors are kept in multiples of it.
 pub(super) const LANES: usize = 64;

@@ -20,7 +20,7 @@ use super::gallery::{Proposed, frontal};
 use super::subject::Person;
 use super::{Error, Inner, Result};
 use crate::domain::ids::{CameoId, SubjectId, VerificationId};
-use crate::domain::template::{EmbeddingModel, Metric, Template};
+use crate::domain::template::{EmbeddingModel, Template};
 use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
@@ -271,11 +271,10 @@ impl Inner {
             return Ok(false);
         }
         let theirs = open_template(&self.unwrap_person(other)?, sealed)?;
-        let near = |metric: Metric| match (frontal(&theirs), frontal(template)) {
-            (Some(a), Some(b)) => metric.distance(a, b) <= limit,
+        Ok(match (frontal(&theirs), frontal(template)) {
+            (Some(a), Some(b)) => template.model.metric.distance(a, b) <= limit,
             _ => false,
-        };
-        Ok(near(template.model.metric))
+        })
     }
 
     /// Two faces of this model no further apart than this are taken for one person's.

@@ -102,7 +102,9 @@ impl Inner {
         distance: f32,
     ) -> Result<Proposed> {
         let through = self.catch_up().await?;
-        let Some(face) = frontal(template) else { return Ok(Proposed::default()) };
+        let Some(face) = frontal(template) else {
+            return Ok(Proposed { through, ..Proposed::default() });
+        };
         let (held, face) = (self.gallery.held.clone(), Zeroizing::new(face.to_vec()));
         let (model, own) = (template.model.sha256.clone(), own.map(CameoId::to_bytes));
         // A scan of a million faces takes milliseconds that belong to no request.

@@ -95,7 +95,7 @@ impl Inner {
             .map_err(|_| Error::Internal("a protected face can't be encoded".into()))?;
         let place = owner(id.as_str());
         let face = ProtectedFace {
-            wrapped_key: key.wrap(&self.parts.master, place, self.entropy())?,
+            wrapped_key: key.wrap(&*self.parts.master, place, self.entropy())?,
             sealed: key.seal(LABEL, place, &bytes, self.entropy())?,
             id,
             created: self.clock().now(),
@@ -149,7 +149,7 @@ impl Inner {
 
     pub(super) fn open_protected(&self, face: &ProtectedFace) -> Result<Protected> {
         let place = owner(face.id.as_str());
-        let key = SubjectKey::unwrap(&self.parts.master, &face.wrapped_key, place)?;
+        let key = SubjectKey::unwrap(&*self.parts.master, &face.wrapped_key, place)?;
         let bytes = key.open(LABEL, place, &face.sealed)?;
         let plain: Plain = ciborium::from_reader(bytes.as_slice())
             // Not the parser's words: they may quote the value.
@@ -171,7 +171,7 @@ impl Inner {
             let Some(last) = page.last() else { return Ok(moved) };
             after = last.id.as_str().to_owned();
             for face in &page {
-                let (kek, place) = (&self.parts.master, owner(face.id.as_str()));
+                let (kek, place) = (&*self.parts.master, owner(face.id.as_str()));
                 let old = &face.wrapped_key;
                 let Some(new) = SubjectKey::rewrap(kek, old, place, self.entropy())? else {
                     continue;
