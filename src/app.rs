@@ -26,7 +26,7 @@ use crate::liveness::Policy;
 use crate::media::{Decoder, Limits, sandbox};
 use crate::outbound::{self, Outbound};
 use crate::service::publish::{LogSettings, Witness};
-use crate::service::{Controller, Parts, Script, Services, Settings};
+use crate::service::{Controller, IdentityRules, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
 use crate::tlog::LogKey;
 use crate::tlog::witness::WitnessKey;
@@ -306,6 +306,12 @@ fn settings(
         keep_evidence: seconds(v.keep_evidence_s),
         review_within: seconds(v.review_within_s),
         policy,
+        identity: IdentityRules {
+            duplicates: v.duplicates == config::Guard::Review,
+            duplicate_distance: v.duplicate_distance,
+            protected_rejects: v.protected == config::Bar::Reject,
+            minimum_age: v.minimum_age,
+        },
         workers: config.workers(),
         max_queue: v.max_queue,
         max_tries: v.max_tries,

@@ -27,6 +27,8 @@ pub struct Rewrapped {
     pub signing_keys: u64,
     /// Secrets of webhooks.
     pub webhooks: u64,
+    /// Protected faces' keys.
+    pub protected: u64,
 }
 
 /// The keys that are made once, by their names in the store and what they are wrapped for: the
@@ -48,6 +50,7 @@ impl Inner {
             subjects: self.rewrap_subjects().await?,
             signing_keys: self.rewrap_signing_keys().await?,
             webhooks: self.rewrap_webhooks().await?,
+            protected: self.rewrap_protected().await?,
         };
         let id = self.parts.master.id().to_string();
         run_tx!(self.db(), "rewrap.done", |tx| {
