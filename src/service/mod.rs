@@ -31,6 +31,7 @@ pub mod requests;
 pub mod resolve;
 pub mod retention;
 pub mod review;
+pub mod repeat;
 pub mod rewrap;
 pub mod search;
 pub mod selfaudit;

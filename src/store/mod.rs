@@ -52,6 +52,7 @@ pub mod page_sessions;
 pub mod published;
 pub mod reconcile;
 pub mod requests;
+pub mod review_approvals;
 pub mod signing_keys;
 pub mod subjects;
 pub mod takedowns;
@@ -87,6 +88,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("meta", meta::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),
         ("requests", requests::STATEMENTS),
+        ("review_approvals", review_approvals::STATEMENTS),
         ("published", published::STATEMENTS),
         ("reconcile", reconcile::STATEMENTS),
         ("page_sessions", page_sessions::STATEMENTS),

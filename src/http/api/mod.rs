@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cameos;
+pub mod capture;
 pub mod decisions;
 pub mod disclosures;
 pub mod generator;
@@ -81,11 +82,12 @@ pub fn router() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(verifications::create))
         .routes(routes!(verifications::read))
-        .routes(routes!(verifications::capture))
+        .routes(routes!(capture::send, capture::append, capture::progress))
         .routes(routes!(verifications::retry))
         .routes(routes!(verifications::events))
         .routes(routes!(reviews::queue))
         .routes(routes!(reviews::inspect))
+        .routes(routes!(reviews::bundle))
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
@@ -132,6 +134,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(disclosures::approve))
         .routes(routes!(disclosures::read))
         .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::checkpoints))
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(well_known::cose_keys))

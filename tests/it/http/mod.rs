@@ -5,6 +5,8 @@ mod crash;
 mod onboarding;
 mod pages;
 mod real_clips;
+mod resume;
+mod step_retry;
 mod story;
 mod transparency;
 mod uses;
