@@ -22,7 +22,7 @@ use crate::service::access::Caller;
 use crate::service::decisions::Request;
 use crate::service::graph::AskGraph;
 use crate::service::once::Answer;
-use crate::service::publish::{LogSettings, Transport};
+use crate::service::publish::LogSettings;
 use crate::service::resolve::Resolved;
 use crate::service::texts::Shown;
 use crate::service::{Controller, Error, Parts, Result, Services, Settings};
@@ -230,7 +230,7 @@ async fn open(
                 witnesses: Vec::new(),
                 quorum: 0,
                 witness_for: Vec::new(),
-                transport: Arc::new(Nobody),
+                outbound: crate::outbound::Outbound::new(crate::outbound::Policy::default()),
             },
             controller: Controller {
                 name: "Example AG".into(),
@@ -240,16 +240,6 @@ async fn open(
         },
     };
     Services::open(parts).await.unwrap()
-}
-
-/// No witness is asked here.
-#[derive(Debug)]
-struct Nobody;
-
-impl Transport for Nobody {
-    fn post(&self, _: &str, _: &[u8]) -> std::result::Result<(u16, Vec<u8>), String> {
-        Err("no witness is asked here".into())
-    }
 }
 
 fn template() -> Template {

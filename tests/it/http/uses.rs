@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -13,12 +15,13 @@ use cameo::crypto::hash::hmac_sha256;
 use cameo::domain::template::norm;
 use cameo::domain::uses::DeletionReason;
 use cameo::env::SeededEntropy;
-use cameo::service::lifecycle::Certificate;
-use cameo::service::use_receipt::{Unproven, UseReceipt};
+use cameo::receipt::deletion::Certificate;
+use cameo::receipt::usage::{Unproven, UseReceipt};
 use cameo::store::token_status::Place;
 use cameo::token::Error;
 use cameo::token::status::{Status, StatusList, StatusRef};
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 use crate::support::app::{Setup, TestApp};
 use crate::support::{given, postgres};
@@ -354,9 +357,10 @@ async fn a_message_that_nobody_takes_dies_and_can_be_sent_again() {
 }
 
 /// Everything in the folder that holds these bytes.
-fn found(app: &TestApp, what: &[u8]) -> Vec<String> {
+/// The files in these folders that hold `what`.
+fn found(folders: &[PathBuf], what: &[u8]) -> Vec<String> {
     let mut hits = Vec::new();
-    let mut open = vec![app.dir.path().to_owned()];
+    let mut open = folders.to_vec();
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -370,6 +374,28 @@ fn found(app: &TestApp, what: &[u8]) -> Vec<String> {
     hits
 }
 
+/// What must not be found once a person is deleted, and whether it is there before.
+async fn secrets(app: &TestApp, cameo: &str, name: &str) -> Vec<(&'static str, Vec<u8>, bool)> {
+    let rude = json!({
+        "audience": "everyone", "block": ["rude-neighbour"], "purposes": ["social"], "text_version": "t1"
+    });
+    app.put(&format!("/v1/cameos/{cameo}/consent"), &app.app, &rude).await;
+    let subject = name.parse().unwrap();
+    let mut tx = app.services.db().read().await.unwrap();
+    let kept = cameo::store::subjects::get(&mut tx, &subject).await.unwrap().unwrap();
+    let id = cameo.parse().unwrap();
+    let template = cameo::store::cameos::template(&mut tx, &id).await.unwrap().unwrap();
+    let vector: Vec<u8> =
+        given::template(42).faces[0].vector[..8].iter().flat_map(|v| v.to_le_bytes()).collect();
+    vec![
+        ("the wrapped key", kept.wrapped_key, true),
+        ("the sealed template", template.sealed, true),
+        ("the person's name", name.as_bytes().to_vec(), true),
+        ("an embedding", vector, false),
+        ("a block list", b"rude-neighbour".to_vec(), false),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_is_nowhere() {
     let app = started().await;
@@ -377,42 +403,23 @@ async fn what_is_deleted_is_nowhere() {
     let cameo = app.given(name, 42).await;
     app.given("somebody-else", 43).await;
     let at = app.granted(&cameo).await.1.claims.status.clone();
-    let rude = json!({
-        "audience": "everyone", "block": ["rude-neighbour"], "purposes": ["social"], "text_version": "t1"
-    });
-    app.put(&format!("/v1/cameos/{cameo}/consent"), &app.app, &rude).await;
-
-    let secrets = {
-        let subject = name.parse().unwrap();
-        let mut tx = app.services.db().read().await.unwrap();
-        let kept = cameo::store::subjects::get(&mut tx, &subject).await.unwrap().unwrap();
-        let id = cameo.parse().unwrap();
-        let template = cameo::store::cameos::template(&mut tx, &id).await.unwrap().unwrap();
-        let vector: Vec<u8> =
-            given::template(42).faces[0].vector[..8].iter().flat_map(|v| v.to_le_bytes()).collect();
-        vec![
-            ("the wrapped key", kept.wrapped_key, true),
-            ("the sealed template", template.sealed, true),
-            ("the person's name", name.as_bytes().to_vec(), true),
-            ("an embedding", vector, false),
-            ("a block list", b"rude-neighbour".to_vec(), false),
-        ]
-    };
+    let secrets = secrets(&app, &cameo, name).await;
+    let disk = [app.dir.path().to_owned()];
     for (what, bytes, there) in &secrets {
-        assert_eq!(!found(&app, bytes).is_empty(), *there, "before: {what}");
+        assert_eq!(!found(&disk, bytes).is_empty(), *there, "before: {what}");
     }
 
     let path = format!("/v1/cameos/{cameo}?takedown=true");
     let gone = delete(&app, &path).await;
     assert_eq!(gone.status, 200, "{}", String::from_utf8_lossy(&gone.body));
     for (what, bytes, _) in &secrets {
-        assert_eq!(found(&app, bytes), Vec::<String>::new(), "after: {what}");
+        assert_eq!(found(&disk, bytes), Vec::<String>::new(), "after: {what}");
     }
     // Nor in a backup made since.
     let copy = app.dir.path().join("backup.db");
     std::fs::copy(app.dir.path().join("cameo.db"), &copy).unwrap();
     for (what, bytes, _) in &secrets {
-        assert_eq!(found(&app, bytes), Vec::<String>::new(), "in a backup: {what}");
+        assert_eq!(found(&disk, bytes), Vec::<String>::new(), "in a backup: {what}");
     }
 
     // The certificate holds, the log too, and the token is revoked.
@@ -438,6 +445,41 @@ async fn what_is_deleted_is_nowhere() {
     let again = app.given(name, 44).await;
     assert_ne!(again, cameo);
     app.granted(&again).await;
+}
+
+/// The same in PostgreSQL's own files. Its write-ahead log is not looked at: docs/uses.md says what
+/// stays there, and for how long.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_in_no_file_of_postgresql() {
+    let Some(url) = tokio::task::spawn_blocking(postgres::database).await.unwrap() else { return };
+    let app = TestApp::start(Setup { postgres: Some(url.clone()), ..Setup::default() }).await;
+    let name = "zaphod-the-deleted";
+    let cameo = app.given(name, 42).await;
+    app.given("somebody-else", 43).await;
+    app.granted(&cameo).await;
+    let secrets = secrets(&app, &cameo, name).await;
+    let mut raw = sqlx::PgConnection::connect(&url).await.unwrap();
+    let oid: i64 = sqlx::query_scalar(
+        "SELECT oid::bigint FROM pg_database WHERE datname = current_database()",
+    )
+    .fetch_one(&mut raw)
+    .await
+    .unwrap();
+    let host = url.split("host=").nth(1).unwrap().split('&').next().unwrap();
+    let disk = [app.dir.path().to_owned(), PathBuf::from(format!("{host}/data/base/{oid}"))];
+    sqlx::query("CHECKPOINT").execute(&mut raw).await.unwrap();
+    for (what, bytes, there) in &secrets {
+        // A sealed template is large enough to lie in pieces.
+        let there = *there && *what != "the sealed template";
+        assert!(!there || !found(&disk, bytes).is_empty(), "before: {what}");
+    }
+    let gone = delete(&app, &format!("/v1/cameos/{cameo}?takedown=true")).await;
+    assert_eq!(gone.status, 200, "{}", String::from_utf8_lossy(&gone.body));
+    sqlx::query("CHECKPOINT").execute(&mut raw).await.unwrap();
+    for (what, bytes, _) in &secrets {
+        assert_eq!(found(&disk, bytes), Vec::<String>::new(), "after: {what}");
+    }
+    app.log_holds().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -532,6 +574,55 @@ async fn uses_freeze_and_deletion_on_postgresql() {
     let asked = app.get("/v1/takedowns", &app.generator).await.json();
     assert_eq!(asked[0]["reason"], "deleted");
     app.log_holds().await;
+}
+
+/// From the return of a "no" in one process on, none on the same database issues a token, whatever
+/// it is busy with; and those issued before are suspended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_holds_in_every_process_under_load() {
+    let Some(url) = tokio::task::spawn_blocking(postgres::database).await.unwrap() else { return };
+    let setup = || Setup { postgres: Some(url.clone()), ..Setup::default() };
+    let (one, two) = (TestApp::start(setup()).await, TestApp::start(setup()).await);
+    let cameo = one.given("ann", 1).await;
+    let (said, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (before, after) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ask = json!({ "cameo_id": cameo, "requester": "user-7", "purpose": "social" });
+    let busy = async || {
+        let mut issued = Vec::new();
+        while !done.load(Ordering::SeqCst) {
+            let late = said.load(Ordering::SeqCst);
+            let answer = two.post("/v1/resolve", &one.generator, &ask).await;
+            if late {
+                assert_eq!(answer.status, 403, "a token after the no had returned");
+                after.fetch_add(1, Ordering::SeqCst);
+            } else if answer.status == 200 {
+                issued.push(answer.json()["token"].as_str().unwrap().to_owned());
+                before.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        issued
+    };
+    let no = async {
+        while before.load(Ordering::SeqCst) < 40 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        one.put(&format!("/v1/cameos/{cameo}/freeze"), &one.app, &json!({})).await;
+        said.store(true, Ordering::SeqCst);
+        while after.load(Ordering::SeqCst) < 40 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let workers = futures::future::join_all((0..16).map(|_| busy()));
+    let (issued, ()) =
+        tokio::time::timeout(Duration::from_mins(2), futures::future::join(workers, no))
+            .await
+            .expect("both processes go on answering");
+    for token in issued.concat() {
+        let verified = one.verified(&token, &one.generator_id).await;
+        assert_eq!(status(&two, &verified.claims.status).await, Status::Suspended);
+    }
+    assert_eq!(one.log_holds().await, two.log_holds().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
