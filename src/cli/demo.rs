@@ -297,8 +297,7 @@ impl Demo {
 impl Cast {
     async fn make(services: &Services) -> Result<Self> {
         let mut made = Vec::new();
-        for role in [Role::App, Role::Generator, Role::Reviewer, Role::Reviewer, Role::Auditor]
-        {
+        for role in [Role::App, Role::Generator, Role::Reviewer, Role::Reviewer, Role::Auditor] {
             // Names are unique, and a kept state may have an earlier demo's.
             let name = format!("demo {} {}", role.name(), &fresh_key()[..8]);
             let (info, key) = services.create_key(role, &name).await?;

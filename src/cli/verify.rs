@@ -81,9 +81,13 @@ fn replay(path: &Path, json: bool, out: &mut impl Write) -> anyhow::Result<ExitC
             }
         }
         if replay.earlier_replayed == Some(false) {
-            writeln!(out, "the earlier attempt's evidence is not kept: its result was taken as recorded")?;
+            writeln!(
+                out,
+                "the earlier attempt's evidence is not kept: its result was taken as recorded"
+            )?;
         }
-        let words = if replay.same { "the recorded verdict" } else { "ANOTHER VERDICT than recorded" };
+        let words =
+            if replay.same { "the recorded verdict" } else { "ANOTHER VERDICT than recorded" };
         writeln!(out, "the replay comes to {words}")?;
     }
     Ok(if replay.same { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -51,7 +51,9 @@ pub enum ChallengeError {
     #[error("a challenge has {MIN_DIGITS} to {MAX_DIGITS} digits of 0-9, or none beside motions")]
     Digits,
     /// Too many motions don't fit the recording.
-    #[error("a challenge has 1 to {MAX_MOTIONS} motions of left, right, up, down, or none beside digits")]
+    #[error(
+        "a challenge has 1 to {MAX_MOTIONS} motions of left, right, up, down, or none beside digits"
+    )]
     Motion,
 }
 
@@ -211,7 +213,9 @@ mod tests {
         let err = Challenge::draw(&rules, Millis(0), &SeededEntropy::new(1)).unwrap_err();
         assert_eq!(err, ChallengeError::Digits);
         assert!(Challenge::new(vec![], vec![], Millis(0), Millis(1)).is_err());
-        assert!(Challenge::new(vec![1, 2, 3, 4], vec![Motion::Up; 5], Millis(0), Millis(1)).is_err());
+        assert!(
+            Challenge::new(vec![1, 2, 3, 4], vec![Motion::Up; 5], Millis(0), Millis(1)).is_err()
+        );
     }
 
     #[test]

@@ -88,7 +88,11 @@ impl Inner {
 
     /// The verdict on what was measured. Where a step was repeated, `measured` gets the template that both
     /// captures make together.
-    pub(super) async fn judge_capture(&self, v: &Verification, measured: &mut Measured) -> Result<Verdict> {
+    pub(super) async fn judge_capture(
+        &self,
+        v: &Verification,
+        measured: &mut Measured,
+    ) -> Result<Verdict> {
         let policy = &self.settings().policy;
         let (Some(step), Some(attempt)) = (v.challenge.step(), v.challenge.completes) else {
             return Ok(liveness::judge(&measured.evidence, policy));
@@ -136,7 +140,12 @@ impl Inner {
     }
 
     /// The attempt whose sample may stay when this one is settled as `state`; 0: none.
-    pub(super) fn sample_stays(&self, v: &Verification, state: State, verdict: Option<&Verdict>) -> u32 {
+    pub(super) fn sample_stays(
+        &self,
+        v: &Verification,
+        state: State,
+        verdict: Option<&Verdict>,
+    ) -> u32 {
         let stays = match (state, verdict) {
             (State::Rejected, Some(verdict)) => {
                 liveness::step_to_repeat(verdict, &self.settings().policy).is_some()
@@ -146,7 +155,6 @@ impl Inner {
         };
         if stays { v.challenge.completes.unwrap_or(v.attempt) } else { 0 }
     }
-
 }
 
 /// How far apart the frontal faces of two templates are; `None` where they can't be compared.

@@ -185,9 +185,10 @@ impl Inner {
     async fn candidate(&self, tx: &mut Tx, person: &Person, v: &Verification) -> Result<Template> {
         let sealed = attempts::candidate(tx, &v.id, v.attempt).await?.ok_or(Error::Invalid {
             field: "decision",
-            reason: "nothing could be enrolled from this capture: reject it, so that the person can \
+            reason:
+                "nothing could be enrolled from this capture: reject it, so that the person can \
                      try again"
-                .into(),
+                    .into(),
         })?;
         person.open(Sealed::Template, &evidence_place(&v.id, v.attempt), &sealed)
     }

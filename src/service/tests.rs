@@ -6,3 +6,4 @@ mod permissions;
 mod postgres;
 mod races;
 mod records;
+mod reviews;

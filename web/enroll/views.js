@@ -27,10 +27,11 @@ function kept(seconds) {
  * @param {() => void} agreed
  */
 export function consent(verification, text, agreed) {
-  const { capture_s, evidence_s } = verification.keeps;
+  const { capture_s, evidence_s, sample_s } = verification.keeps;
   const version = verification.consent_text_version;
   const evidence = kept(evidence_s);
   const recording = kept(capture_s);
+  const sample = kept(sample_s);
   const box = h("input", { type: "checkbox", id: "agree", onchange: () => (go.disabled = !box.checked) });
   const go = h("button.main.wide", { type: "button", disabled: true, onclick: agreed }, t("enroll.consent.go"));
   const point = (/** @type {string} */ name, /** @type {any} */ text) => h("div.point", h("dt", t(`enroll.consent.${name}Title`)), h("dd", text));
@@ -45,6 +46,7 @@ export function consent(verification, text, agreed) {
         point("keep", [
           recording ? t("enroll.consent.keepRecording", { time: recording }) : t("enroll.consent.dropRecording"), " ",
           evidence ? t("enroll.consent.keepEvidence", { time: evidence }) : t("enroll.consent.dropEvidence"), " ",
+          sample ? [t("enroll.consent.keepSample", { time: sample }), " "] : null,
           t("enroll.consent.keepIdentity"),
         ]),
         point("who", t("enroll.consent.who")),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::extract::State as Ax;
 use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::Response;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -90,6 +90,8 @@ pub struct KeepsView {
     pub capture_s: u64,
     /// What was measured in it.
     pub evidence_s: u64,
+    /// Where one step alone failed: an encrypted sample of face or voice, so that it can be repeated.
+    pub sample_s: u64,
 }
 
 /// A check of the verdict.
@@ -380,9 +382,10 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
         max_bytes: settings.max_capture_bytes,
         completes: v.challenge.completes,
     });
-    let retry = v.state.after(crate::domain::verification::Event::Retried).is_ok().then(|| {
-        state.services.repeatable(v).map_or("everything", |repeat| repeat.step.name())
-    });
+    let retry =
+        v.state.after(crate::domain::verification::Event::Retried).is_ok().then(|| {
+            state.services.repeatable(v).map_or("everything", |repeat| repeat.step.name())
+        });
     let failure = v.failure.as_deref().map(|code| {
         let p = Problem::of_failure(code);
         ProblemBody {
@@ -401,6 +404,7 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
         keeps: KeepsView {
             capture_s: settings.keep_capture.as_secs(),
             evidence_s: settings.keep_evidence.as_secs(),
+            sample_s: settings.repeat_within.as_secs(),
         },
         challenge,
         retry,

@@ -242,7 +242,7 @@ async fn open(
     Services::open(parts).await.unwrap()
 }
 
-fn template() -> Template {
+pub(super) fn template() -> Template {
     Template {
         version: TEMPLATE_VERSION,
         model: EmbeddingModel {

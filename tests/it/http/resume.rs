@@ -77,7 +77,10 @@ async fn an_upload_that_broke_off_goes_on_where_it_was() {
     assert_eq!(up.head().await, ("5000".into(), "?0".into()));
     // A piece in the wrong place changes nothing and is told the right one.
     let wrong = up.append(4000, "?1", file[4000..].to_vec()).await;
-    assert_eq!((wrong.status, wrong.problem()), (StatusCode::CONFLICT, "upload-offset-mismatch".into()));
+    assert_eq!(
+        (wrong.status, wrong.problem()),
+        (StatusCode::CONFLICT, "upload-offset-mismatch".into())
+    );
     assert_eq!(wrong.json()["expected_offset"], 5000);
 
     let piece = up.append(5000, "?0", file[5000..9000].to_vec()).await;
@@ -124,8 +127,18 @@ async fn pieces_keep_the_limits_and_end_with_the_attempt() {
     for (headers, problem) in [
         (vec![("content-type", "application/partial-upload")], "invalid-request"),
         (vec![("content-type", "video/webm"), ("upload-complete", "?1")], "unsupported-media-type"),
-        (vec![("content-type", "application/partial-upload"), ("upload-complete", "yes")], "invalid-request"),
-        (vec![("content-type", "application/partial-upload"), ("upload-complete", "?1"), ("upload-offset", "-1")], "invalid-request"),
+        (
+            vec![("content-type", "application/partial-upload"), ("upload-complete", "yes")],
+            "invalid-request",
+        ),
+        (
+            vec![
+                ("content-type", "application/partial-upload"),
+                ("upload-complete", "?1"),
+                ("upload-offset", "-1"),
+            ],
+            "invalid-request",
+        ),
     ] {
         let answer = up.call(Method::PATCH, &headers, Body::empty()).await;
         assert_eq!(answer.problem(), problem, "{headers:?}");

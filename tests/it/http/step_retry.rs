@@ -7,6 +7,7 @@ use cameo::domain::challenge::Motion;
 use cameo::domain::ids::VerificationId;
 use cameo::drawn::Trick;
 use cameo::env::Millis;
+use cameo::liveness::bundle::Bundle;
 use cameo::service::Script;
 use cameo::store::attempts;
 use serde_json::{Value, json};
@@ -68,6 +69,17 @@ async fn wrong_digits_are_said_again_and_nothing_else() {
     let earlier = &second["verdict"]["earlier"];
     assert_eq!((&earlier["attempt"], &earlier["check"]), (&json!(1), &json!("motion")));
     assert!(earlier["face_distance"].as_f64() <= earlier["face_threshold"].as_f64());
+    let path = format!("/v1/reviews/{id}/bundle");
+    assert_eq!(app.get(&path, &app.auditor).await.problem(), "forbidden");
+    let bundle = app.get(&path, &app.reviewer).await;
+    assert!(!String::from_utf8_lossy(&bundle.body).contains("person-1"));
+    let bundle: Bundle = serde_json::from_slice(&bundle.body).unwrap();
+    let replay = bundle.replay().unwrap();
+    assert_eq!((replay.same, replay.earlier_replayed), (true, Some(true)));
+    let first_alone = app.get(&format!("{path}?attempt=1"), &app.reviewer).await;
+    let first_alone: Bundle = serde_json::from_slice(&first_alone.body).unwrap();
+    assert!(first_alone.replay().unwrap().same && first_alone.earlier.is_none());
+    assert_eq!(app.get(&format!("{path}?attempt=3"), &app.reviewer).await.problem(), "not-found");
     // No anti-spoof model takes a drawing for live, so a reviewer has the last word.
     assert_eq!(second["state"], "review", "{second:#}");
     assert!(!has_sample(&app, &id, 1).await, "the sample outlived its purpose");
