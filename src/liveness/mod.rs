@@ -20,11 +20,13 @@
 //! otherwise; see [`Policy::balanced`] for why. What is open or unavailable goes to review.
 //! Everything passed: verified.
 
+pub mod bundle;
 mod continuity;
 mod motion;
 mod pad;
 pub mod policy;
 mod quality;
+mod repeat;
 mod speech;
 mod timeline;
 
@@ -33,6 +35,7 @@ use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, V
 
 pub use pad::check as judge_pad;
 pub use policy::Policy;
+pub use repeat::{Base, judge_repeat, step_to_repeat};
 pub use speech::{edit_distance, judge_reading};
 use timeline::Timeline;
 
@@ -41,6 +44,16 @@ use timeline::Timeline;
 /// The order in which frames and samples are stored doesn't matter, their times do. Evidence of an
 /// unknown version is judged as far as it is understood, and never verified.
 pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
+    let (checks, overwhelming_attack) = check_all(evidence, policy);
+    let decision = match fuse(&checks, overwhelming_attack) {
+        Decision::Verified if evidence.version != EVIDENCE_VERSION => Decision::Review,
+        decision => decision,
+    };
+    Verdict { decision, checks, policy: policy.id(), earlier: None }
+}
+
+/// Every check, and whether the anti-spoof score alone rejects.
+fn check_all(evidence: &Evidence, policy: &Policy) -> (Vec<CheckResult>, bool) {
     let timeline = Timeline::new(evidence, policy.quality.min_presence);
     let checks = vec![
         quality::check(evidence, &timeline, &policy.quality),
@@ -49,12 +62,7 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
         continuity::check(&evidence.identity, &timeline, &policy.continuity),
         pad::check(evidence.spoof.as_ref(), &policy.pad),
     ];
-    let overwhelming_attack = pad::overwhelming(evidence.spoof.as_ref(), &policy.pad);
-    let decision = match fuse(&checks, overwhelming_attack) {
-        Decision::Verified if evidence.version != EVIDENCE_VERSION => Decision::Review,
-        decision => decision,
-    };
-    Verdict { decision, checks, policy: policy.id() }
+    (checks, pad::overwhelming(evidence.spoof.as_ref(), &policy.pad))
 }
 
 fn fuse(checks: &[CheckResult], overwhelming_attack: bool) -> Decision {
