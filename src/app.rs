@@ -304,6 +304,8 @@ fn settings(
         max_capture_bytes: config.capture.max_bytes,
         keep_capture: seconds(config.capture.keep_s),
         keep_evidence: seconds(v.keep_evidence_s),
+        override_by_two: v.override_by_two,
+        repeat_within: seconds(v.repeat_within_s),
         review_within: seconds(v.review_within_s),
         policy,
         identity: IdentityRules {

@@ -236,8 +236,13 @@ pub struct Verification {
     pub minimum_age: Option<u8>,
     /// Seconds that the sealed evidence is kept after the verdict. 0: it is not kept.
     pub keep_evidence_s: u64,
+    /// Seconds after a rejected attempt in which the step that failed can be done again alone; so long a
+    /// sealed sample of the face is kept for it. 0: every retry asks for everything.
+    pub repeat_within_s: u64,
     /// Seconds a reviewer has to decide; then the verification expires and may be retried.
     pub review_within_s: u64,
+    /// Whether approving a case in which a check failed takes two reviewers.
+    pub override_by_two: bool,
 }
 
 impl Default for Verification {
@@ -259,7 +264,9 @@ impl Default for Verification {
             protected: Bar::Review,
             minimum_age: None,
             keep_evidence_s: 30 * 86_400,
+            repeat_within_s: 900,
             review_within_s: 7 * 86_400,
+            override_by_two: true,
         }
     }
 }
@@ -601,6 +608,7 @@ impl Config {
             ("verification.motions", self.verification.motions as u64, 1..=4),
             ("verification.challenge_ttl_s", self.verification.challenge_ttl_s, 10..=3600),
             ("verification.client_token_ttl_s", self.verification.client_token_ttl_s, 60..=86_400),
+            ("verification.repeat_within_s", self.verification.repeat_within_s, 0..=86_400),
             ("verification.lockout_failures", self.verification.lockout_failures.into(), 1..=1000),
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
             (

@@ -101,7 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Audit(audit) => audit.run(config),
         Command::Token(token) => token.run(),
         Command::Receipt(receipt) => receipt.run(),
-        Command::Verify(args) => verify::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Verify(args) => verify::run(&args),
         Command::Draw(args) => draw::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "cameo", &mut std::io::stdout());

@@ -1,14 +1,16 @@
-//! `cameo verify`: stored evidence, judged again.
+//! `cameo verify`: stored evidence, or a verdict with all it rests on, judged again.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use crate::domain::evidence::{EVIDENCE_VERSION, Evidence, OLDEST_EVIDENCE_VERSION};
 use crate::domain::verdict::{Decision, Status, Verdict};
+use crate::liveness::bundle::Bundle;
 use crate::liveness::{Policy, judge};
 
 /// Largest evidence file read, in bytes. A frame takes about 400 bytes: this is over 20 minutes at
@@ -19,8 +21,12 @@ const MAX_EVIDENCE: u64 = 32 * 1024 * 1024;
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The evidence, as JSON
-    #[arg(long, value_name = "FILE")]
-    evidence: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "bundle")]
+    evidence: Option<PathBuf>,
+    /// A verdict bundle, as `GET /v1/reviews/{id}/bundle` gives it: exits with 1 where the replay comes to
+    /// another verdict than the one recorded
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["evidence", "policy"])]
+    bundle: Option<PathBuf>,
     /// The policy to judge by: convenience, balanced or strict
     #[arg(long, default_value = "balanced", value_parser = policy)]
     policy: Policy,
@@ -34,25 +40,61 @@ fn policy(name: &str) -> Result<Policy, String> {
         .ok_or_else(|| "the policies are convenience, balanced and strict".to_owned())
 }
 
-/// Reads the evidence, judges it and prints the verdict. Whatever the verdict, the command
-/// succeeds; scripts read `decision` in the JSON.
+/// Judges again and prints the verdict. Whatever the verdict on evidence, the command succeeds; scripts
+/// read `decision` in the JSON. On a bundle it fails where the verdict is not the recorded one.
 ///
 /// # Errors
-/// A file that can't be read, is too large, is not evidence, or is of another version.
-pub fn run(args: &Verify) -> anyhow::Result<()> {
-    let evidence = read(&args.evidence)?;
-    let verdict = judge(&evidence, &args.policy);
+/// A file that can't be read, is too large, is not what it should be, or is of another version.
+pub fn run(args: &Verify) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
+    if let Some(path) = &args.bundle {
+        return replay(path, args.json, &mut out);
+    }
+    let path = args.evidence.as_deref().context("give --evidence or --bundle")?;
+    let evidence = parse(&read(path)?).with_context(|| format!("reading {}", path.display()))?;
+    let verdict = judge(&evidence, &args.policy);
     if args.json {
         serde_json::to_writer(&mut out, &verdict)?;
         writeln!(out)?;
     } else {
         print(&verdict, &mut out)?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> anyhow::Result<Evidence> {
+/// Replays a bundle, and says whether it came to the same.
+fn replay(path: &Path, json: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let shown = path.display();
+    let bundle: Bundle = serde_json::from_slice(&read(path)?).map_err(|e| {
+        // Not the parser's words: they may quote what a person said.
+        anyhow::anyhow!("{shown} is no verdict bundle (line {}, column {})", e.line(), e.column())
+    })?;
+    let replay = bundle.replay().with_context(|| format!("replaying {shown}"))?;
+    if json {
+        serde_json::to_writer(&mut *out, &replay)?;
+        writeln!(out)?;
+    } else {
+        print(&replay.verdict, out)?;
+        writeln!(out, "{}, attempt {}", bundle.verification, bundle.attempt)?;
+        for (role, models) in &bundle.evidence.models {
+            for model in models {
+                writeln!(out, "  {role:<16} {} {}", model.id, model.sha256)?;
+            }
+        }
+        if replay.earlier_replayed == Some(false) {
+            writeln!(
+                out,
+                "the earlier attempt's evidence is not kept: its result was taken as recorded"
+            )?;
+        }
+        let words =
+            if replay.same { "the recorded verdict" } else { "ANOTHER VERDICT than recorded" };
+        writeln!(out, "the replay comes to {words}")?;
+    }
+    Ok(if replay.same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("opening {shown}"))?;
     let mut bytes = Vec::new();
@@ -64,7 +106,7 @@ fn read(path: &Path) -> anyhow::Result<Evidence> {
         "{shown} is larger than the {} MiB that evidence may have",
         MAX_EVIDENCE / 1024 / 1024
     );
-    parse(&bytes).with_context(|| format!("reading {shown}"))
+    Ok(bytes)
 }
 
 /// Reads evidence of this version. The parser's own message is kept out where it would quote what

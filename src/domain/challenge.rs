@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::step::Step;
 use crate::env::{Entropy, Millis, below};
 
 /// A head motion. Directions are the person's own: `Left` turns towards their own left, which is
@@ -47,10 +48,12 @@ impl std::str::FromStr for Motion {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
     /// Too few digits are guessable, too many don't fit the recording.
-    #[error("a challenge has {MIN_DIGITS} to {MAX_DIGITS} digits of 0-9")]
+    #[error("a challenge has {MIN_DIGITS} to {MAX_DIGITS} digits of 0-9, or none beside motions")]
     Digits,
     /// Too many motions don't fit the recording.
-    #[error("a challenge has 1 to {MAX_MOTIONS} motions of left, right, up, down")]
+    #[error(
+        "a challenge has 1 to {MAX_MOTIONS} motions of left, right, up, down, or none beside digits"
+    )]
     Motion,
 }
 
@@ -61,7 +64,8 @@ pub const MAX_DIGITS: usize = 10;
 /// Most motions.
 pub const MAX_MOTIONS: usize = 4;
 
-/// The random cues of one attempt: digits to read aloud, then motions to make, in order.
+/// The random cues of one attempt: digits to read aloud, then motions to make, in order. One that
+/// repeats a single [`Step`] has the other's cues left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     /// The digits, each 0–9, in the order in which they are read.
@@ -72,6 +76,9 @@ pub struct Challenge {
     pub issued_at: Millis,
     /// From when on a capture is no longer taken.
     pub expires_at: Millis,
+    /// The attempt from which the step that is left out here stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completes: Option<u32>,
 }
 
 /// How challenges are drawn.
@@ -120,23 +127,44 @@ impl Challenge {
         Self::new(digits, motions, now, now.plus(rules.ttl))
     }
 
-    /// A challenge of given cues.
+    /// A challenge of given cues. Whoever leaves one kind out gets no verdict from it alone: its check
+    /// stays open.
     ///
     /// # Errors
-    /// [`ChallengeError`] where there are too few or too many cues, or a digit is above 9.
+    /// [`ChallengeError`] where there are too few or too many cues, none at all, or a digit is above 9.
     pub fn new(
         digits: Vec<u8>,
         motions: Vec<Motion>,
         issued_at: Millis,
         expires_at: Millis,
     ) -> Result<Self, ChallengeError> {
-        if !(MIN_DIGITS..=MAX_DIGITS).contains(&digits.len()) || digits.iter().any(|d| *d > 9) {
+        let enough = (MIN_DIGITS..=MAX_DIGITS).contains(&digits.len());
+        if !(enough || digits.is_empty()) || digits.iter().any(|d| *d > 9) {
             return Err(ChallengeError::Digits);
         }
-        if !(1..=MAX_MOTIONS).contains(&motions.len()) {
+        if motions.len() > MAX_MOTIONS || motions.is_empty() && digits.is_empty() {
             return Err(ChallengeError::Motion);
         }
-        Ok(Self { digits, motions, issued_at, expires_at })
+        Ok(Self { digits, motions, issued_at, expires_at, completes: None })
+    }
+
+    /// The same challenge with the cues of one step alone; the other step stands from `attempt`.
+    #[must_use]
+    pub fn only(self, step: Step, attempt: u32) -> Self {
+        let completes = Some(attempt);
+        match step {
+            Step::Speech => Self { motions: Vec::new(), completes, ..self },
+            Step::Motion => Self { digits: Vec::new(), completes, ..self },
+        }
+    }
+
+    /// The step that is asked for alone, where the other one stands from an earlier attempt.
+    pub fn step(&self) -> Option<Step> {
+        match (self.completes, self.digits.is_empty(), self.motions.is_empty()) {
+            (Some(_), false, true) => Some(Step::Speech),
+            (Some(_), true, false) => Some(Step::Motion),
+            _ => None,
+        }
     }
 
     /// The digits in groups of two or three, as they are shown.
@@ -184,5 +212,25 @@ mod tests {
         let rules = ChallengeRules { digits: 3, ..ChallengeRules::default() };
         let err = Challenge::draw(&rules, Millis(0), &SeededEntropy::new(1)).unwrap_err();
         assert_eq!(err, ChallengeError::Digits);
+        assert!(Challenge::new(vec![], vec![], Millis(0), Millis(1)).is_err());
+        assert!(
+            Challenge::new(vec![1, 2, 3, 4], vec![Motion::Up; 5], Millis(0), Millis(1)).is_err()
+        );
+    }
+
+    #[test]
+    fn one_step_alone_leaves_the_others_cues_out() {
+        let rng = SeededEntropy::new(3);
+        let whole = Challenge::draw(&ChallengeRules::default(), Millis(0), &rng).unwrap();
+        assert_eq!(whole.step(), None);
+        let speech = whole.clone().only(Step::Speech, 2);
+        assert_eq!((speech.step(), speech.completes), (Some(Step::Speech), Some(2)));
+        assert!(speech.motions.is_empty() && speech.digits == whole.digits);
+        let motion = whole.clone().only(Step::Motion, 1);
+        assert_eq!(motion.step(), Some(Step::Motion));
+        assert!(motion.groups().is_empty() && motion.motions == whole.motions);
+        let json = serde_json::to_value(&motion).unwrap();
+        assert_eq!(serde_json::from_value::<Challenge>(json).unwrap(), motion);
+        assert!(!serde_json::to_string(&whole).unwrap().contains("completes"));
     }
 }

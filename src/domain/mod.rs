@@ -5,6 +5,7 @@ pub mod challenge;
 pub mod consent;
 pub mod evidence;
 pub mod ids;
+pub mod step;
 pub mod template;
 pub mod uses;
 pub mod verdict;

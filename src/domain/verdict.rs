@@ -200,6 +200,9 @@ pub struct Verdict {
     pub checks: Vec<CheckResult>,
     /// Name and version of the policy that fused them.
     pub policy: String,
+    /// What was taken over from an earlier attempt, where this one repeated a single step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<super::step::Earlier>,
 }
 
 impl Verdict {

@@ -63,10 +63,12 @@ types! {
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request", "Use a fresh key for a new request.";
     IdempotencyInFlight = "idempotency-in-flight", CONFLICT, "The first request with this key is under way", "Repeat the request in a moment.";
     WrongState = "wrong-state", CONFLICT, "The verification is not in a state for this", "Read the verification and act on its `state`.";
+    SecondReviewer = "second-reviewer-needed", CONFLICT, "Another reviewer has to approve", "You have approved this case; a check failed in it, so a second reviewer has to approve it too.";
     ChallengeExpired = "challenge-expired", CONFLICT, "The challenge has expired", "Ask for another attempt with `POST …/retry`.";
     LockedOut = "locked-out", TOO_MANY_REQUESTS, "Too many failed attempts", "Wait until `Retry-After` is over.";
     CaptureTooLarge = "capture-too-large", PAYLOAD_TOO_LARGE, "The capture is too large", "Record a shorter video or at a lower resolution.";
-    CaptureBroken = "capture-broken-off", BAD_REQUEST, "The upload broke off", "Send the whole file again.";
+    CaptureBroken = "capture-broken-off", BAD_REQUEST, "The upload broke off", "Ask with HEAD how far a resumable upload is and go on from there; else send the whole file again.";
+    UploadOffset = "upload-offset-mismatch", CONFLICT, "The piece does not follow what came before", "Go on from `expected_offset`, or ask with HEAD how far the upload is.";
     CaptureReplayed = "capture-replayed", CONFLICT, "This capture was sent before", "Record a new one for this challenge.";
     CaptureUnsupported = "capture-unsupported", UNSUPPORTED_MEDIA_TYPE, "The capture is of a format that is not taken", "Send WebM (VP8 or VP9 with Opus) or MP4 (H.264 with AAC).";
     CaptureInvalid = "capture-invalid", UNPROCESSABLE_ENTITY, "The capture can't be decoded", "Record again and send the whole file.";
@@ -194,6 +196,7 @@ impl From<Error> for Problem {
             Error::WrongState(state) => {
                 Self::new(Type::WrongState, wrong_state(state)).with("state", state.name())
             }
+            Error::SecondReviewer => Self::new(Type::SecondReviewer, detail),
             Error::ChallengeExpired => Self::new(Type::ChallengeExpired, detail),
             Error::LockedOut { until, seconds } => {
                 Self::new(Type::LockedOut, detail).with("until", until.rfc3339()).after(seconds)
@@ -202,6 +205,9 @@ impl From<Error> for Problem {
                 Self::new(Type::CaptureTooLarge, detail).with("max_bytes", max)
             }
             Error::CaptureBroken => Self::new(Type::CaptureBroken, detail),
+            Error::UploadOffset { expected } => {
+                Self::new(Type::UploadOffset, detail).with("expected_offset", expected)
+            }
             Error::CaptureReplayed => Self::new(Type::CaptureReplayed, detail),
             Error::Capture(e) => Self::of_media(&e),
             Error::ConsentChanged { current } => {
@@ -325,6 +331,8 @@ mod tests {
             (Error::LockedOut { until: Millis(0), seconds: 1 }, "locked-out", 429),
             (Error::CaptureTooLarge { max: 1 }, "capture-too-large", 413),
             (Error::CaptureBroken, "capture-broken-off", 400),
+            (Error::SecondReviewer, "second-reviewer-needed", 409),
+            (Error::UploadOffset { expected: 7 }, "upload-offset-mismatch", 409),
             (Error::CaptureReplayed, "capture-replayed", 409),
             (Error::Capture(media::Error::Empty), "capture-invalid", 422),
             (Error::Capture(media::Error::NotAContainer), "capture-unsupported", 415),

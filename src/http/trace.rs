@@ -63,7 +63,8 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
 /// places and a clock of their own; event streams look after themselves.
 pub(super) async fn admit(Ax(state): Ax<State>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let upload = path.ends_with("/capture") && request.method() == Method::PUT;
+    let upload =
+        path.ends_with("/capture") && [Method::PUT, Method::PATCH].contains(request.method());
     if path.ends_with("/events") {
         return next.run(request).await;
     }
@@ -88,6 +89,7 @@ fn known(method: &Method) -> &'static str {
         "HEAD" => "HEAD",
         "POST" => "POST",
         "PUT" => "PUT",
+        "PATCH" => "PATCH",
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
         _ => "other",

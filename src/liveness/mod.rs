@@ -21,12 +21,14 @@
 //! in one of them makes up for nothing in another, since each looks for another attack. A weighed check that
 //! fails, or is left open, sends the capture to review. Everything passed: verified.
 
+pub mod bundle;
 mod continuity;
 mod injection;
 mod motion;
 mod pad;
 pub mod policy;
 mod quality;
+mod repeat;
 mod speech;
 mod sync;
 mod timeline;
@@ -36,6 +38,7 @@ use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, V
 
 pub use pad::check as judge_pad;
 pub use policy::Policy;
+pub use repeat::{Base, judge_repeat, step_to_repeat};
 pub use speech::{edit_distance, judge_reading};
 pub use sync::{MouthSample, SyncMeasure, judge_sync, measure_sync};
 use timeline::Timeline;
@@ -45,8 +48,18 @@ use timeline::Timeline;
 /// The order in which frames and samples are stored doesn't matter, their times do. Evidence of an
 /// unknown version is judged as far as it is understood, and never verified.
 pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
+    let checks = check_all(evidence, policy);
+    let decision = match fuse(&checks, policy) {
+        Decision::Verified if evidence.version != EVIDENCE_VERSION => Decision::Review,
+        decision => decision,
+    };
+    Verdict { decision, checks, policy: policy.id(), earlier: None }
+}
+
+/// Every check, in order.
+fn check_all(evidence: &Evidence, policy: &Policy) -> Vec<CheckResult> {
     let timeline = Timeline::new(evidence, policy.quality.min_presence);
-    let checks = vec![
+    vec![
         quality::check(evidence, &timeline, &policy.quality),
         speech::check(evidence, &timeline, &policy.speech),
         motion::check(&evidence.challenge.motions, &timeline, &policy.motion),
@@ -54,12 +67,7 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
         sync::check(&evidence.speech, &timeline, &policy.sync),
         pad::check(evidence.spoof.as_ref(), &policy.pad),
         injection::check(&timeline, &policy.injection),
-    ];
-    let decision = match fuse(&checks, policy) {
-        Decision::Verified if evidence.version != EVIDENCE_VERSION => Decision::Review,
-        decision => decision,
-    };
-    Verdict { decision, checks, policy: policy.id() }
+    ]
 }
 
 /// Whether a check looks for an attack and is weighed; the others are gates.
@@ -67,18 +75,31 @@ fn is_weighed(check: Check) -> bool {
     matches!(check, Check::Sync | Check::Pad | Check::Injection)
 }
 
+/// The weighed checks that count.
+fn weighed<'a>(
+    checks: &'a [CheckResult],
+    policy: &'a Policy,
+) -> impl Iterator<Item = &'a CheckResult> {
+    let counts = |c: &&CheckResult| c.check != Check::Sync || policy.sync.counts;
+    checks.iter().filter(|c| is_weighed(c.check)).filter(counts)
+}
+
+/// Whether what speaks against a capture rejects it, whatever the gates say.
+fn is_attack(checks: &[CheckResult], policy: &Policy) -> bool {
+    let against: f32 = weighed(checks, policy).filter_map(|c| c.llr).map(|llr| llr.min(0.0)).sum();
+    against <= policy.fusion.reject_llr
+}
+
 fn fuse(checks: &[CheckResult], policy: &Policy) -> Decision {
-    let (weighed, gates): (Vec<_>, Vec<_>) = checks.iter().partition(|c| is_weighed(c.check));
-    let weighed = || weighed.iter().filter(|c| c.check != Check::Sync || policy.sync.counts);
-    let against: f32 = weighed().filter_map(|c| c.llr).map(|llr| llr.min(0.0)).sum();
+    let gates = || checks.iter().filter(|c| !is_weighed(c.check));
     let settled = |c: &CheckResult| match c.status {
         Status::Pass => true,
         Status::Inconclusive => c.llr.unwrap_or(0.0) >= policy.fusion.open_llr,
         Status::Fail | Status::Unavailable => false,
     };
-    if gates.iter().any(|c| c.status == Status::Fail) || against <= policy.fusion.reject_llr {
+    if gates().any(|c| c.status == Status::Fail) || is_attack(checks, policy) {
         Decision::Rejected
-    } else if gates.iter().all(|c| c.status == Status::Pass) && weighed().all(|c| settled(c)) {
+    } else if gates().all(|c| c.status == Status::Pass) && weighed(checks, policy).all(settled) {
         Decision::Verified
     } else {
         Decision::Review

@@ -5,6 +5,7 @@ use super::publish::PublishError;
 use super::{Error, Inner, Result};
 use crate::env::Millis;
 use crate::store::log;
+use crate::store::published::{self, Published};
 use crate::tlog::proof_file::ProofFile;
 use crate::tlog::prover::ProverError;
 use crate::tlog::publish::{self, Tiles};
@@ -48,6 +49,8 @@ pub struct Consistency {
     pub proof: Vec<Hash>,
 }
 
+/// The longest page of published checkpoints.
+pub const MAX_CHECKPOINTS: u32 = 100;
 /// The longest page of entries.
 pub const MAX_PAGE: u32 = 1000;
 
@@ -86,6 +89,16 @@ impl Inner {
     /// Those of the store.
     pub async fn checkpoint(&self) -> Result<Vec<u8>> {
         Ok(self.signed_head().await?.1)
+    }
+
+    /// Checkpoints as they were published, with the witnesses' cosignatures; the largest first, below
+    /// `below` entries, at most [`MAX_CHECKPOINTS`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn published_checkpoints(&self, below: u64, limit: u32) -> Result<Vec<Published>> {
+        let limit = limit.clamp(1, MAX_CHECKPOINTS);
+        Ok(published::before(&mut self.db().read().await?, below, limit).await?)
     }
 
     /// Proves that entry `index` is in the log.

@@ -199,7 +199,15 @@ impl Inner {
                 verdict.decision = Decision::Review;
                 let (score, threshold) = (None, None);
                 let (llr, reliability) = (None, None);
-                verdict.checks.push(CheckResult { check, status, score, threshold, reasons, llr, reliability });
+                verdict.checks.push(CheckResult {
+                    check,
+                    status,
+                    score,
+                    threshold,
+                    reasons,
+                    llr,
+                    reliability,
+                });
             }
         }
         if barred {

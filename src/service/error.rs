@@ -35,6 +35,9 @@ pub enum Error {
     /// The verification is not in a state in which this makes sense.
     #[error("the verification is {}", .0.name())]
     WrongState(State),
+    /// Another reviewer than this one has to approve.
+    #[error("a check failed here, so a second reviewer has to approve")]
+    SecondReviewer,
     /// The challenge's time is up.
     #[error("the challenge has expired: ask for another attempt")]
     ChallengeExpired,
@@ -55,6 +58,12 @@ pub enum Error {
     /// The upload broke off.
     #[error("the upload broke off: send the whole file again")]
     CaptureBroken,
+    /// A piece of an upload does not follow what came before.
+    #[error("{expected} bytes of the upload are here: go on from there")]
+    UploadOffset {
+        /// How many bytes are here.
+        expected: u64,
+    },
     /// The same file was sent before.
     #[error("this recording was sent before: record a new one for this challenge")]
     CaptureReplayed,

@@ -384,7 +384,7 @@ impl<'m> Measurer<'m> {
             _ => return Ok(Some(silent)),
         };
         let start_ms = self.sound_start_ms + to_ms(span.start);
-        let expected = Some(&self.challenge.digits[..]);
+        let expected = Some(&self.challenge.digits[..]).filter(|digits| !digits.is_empty());
         let transcript =
             model.transcribe(&self.sound[span], start_ms, expected).map_err(infer::Error::from)?;
         Ok(Some(transcript))

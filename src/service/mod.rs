@@ -30,6 +30,7 @@ pub mod progress;
 pub mod protected;
 pub mod publish;
 pub mod receipts;
+pub mod repeat;
 pub mod requests;
 pub mod resolve;
 pub mod retention;

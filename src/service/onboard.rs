@@ -4,6 +4,7 @@ use futures::{Stream, StreamExt};
 
 use super::once::{Answer, Call};
 use super::progress::Stage;
+use super::spool::{self, Incoming};
 use super::{Error, Inner, Result, Services};
 use crate::crypto::hash::sha256;
 use crate::domain::challenge::Challenge;
@@ -13,7 +14,7 @@ use crate::env::{Millis, random};
 use crate::run_tx;
 use crate::store::captures_seen::{self, Seen};
 use crate::store::verifications::{self, NewCapture, NewVerification, Retry, Verification};
-use crate::store::{self, Tx, failures};
+use crate::store::{self, Tx, attempts, failures};
 
 /// What an app asks for.
 #[derive(Clone, Debug)]
@@ -46,6 +47,33 @@ impl ClientToken {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// Which part of a capture a request brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it, or nothing: an upload that breaks off leaves nothing behind.
+    Whole,
+    /// What follows the first `offset` bytes (0: from the start, whatever came before). What came stays
+    /// when the connection is lost, for as long as the attempt is open.
+    From {
+        /// Bytes that came before.
+        offset: u64,
+        /// Whether the capture ends with this.
+        last: bool,
+    },
+}
+
+/// What came of a request that brings a capture.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// All is here, and the capture is queued.
+    Whole(Box<Verification>),
+    /// So many bytes are here, and more have to come.
+    Part {
+        /// The bytes that are here.
+        offset: u64,
+    },
 }
 
 /// Prefix of client tokens, so that secret scanners know them.
@@ -140,7 +168,8 @@ impl Inner {
         }
     }
 
-    /// Opens another attempt with a new challenge and a new client token.
+    /// Opens another attempt with a new challenge and a new client token. Where nothing but one step
+    /// failed, the challenge asks for that step alone (see [`repeat`](super::repeat)).
     ///
     /// # Errors
     /// [`Error::WrongState`] where nothing failed; [`Error::LockedOut`].
@@ -153,15 +182,21 @@ impl Inner {
         verification.state.after(Event::Retried).map_err(|e| Error::WrongState(e.0))?;
         let now = self.clock().now();
         let (token, hash) = self.client_token();
-        let retry = Retry {
-            challenge: self.challenge(now)?,
-            client_token_hash: hash,
-            client_token_expires: now.plus(self.settings().client_token_ttl),
-            at: now,
-        };
         let id = &verification.id;
         let opened = run_tx!(self.db(), "onboard.retry", |tx| {
             self.refuse_locked(tx, &verification.subject, now).await?;
+            let repeat = self.repeat_now(tx, verification, now).await?;
+            let challenge = match repeat {
+                Some(repeat) => self.repeat_challenge(verification, repeat, now)?,
+                None => self.challenge(now)?,
+            };
+            attempts::drop_samples(tx, id, repeat.map_or(0, |r| r.attempt)).await?;
+            let retry = Retry {
+                challenge,
+                client_token_hash: hash,
+                client_token_expires: now.plus(self.settings().client_token_ttl),
+                at: now,
+            };
             if !verifications::retry(tx, id, verification.attempt, &retry).await? {
                 return Err(Error::WrongState(get(tx, id).await?.state));
             }
@@ -176,6 +211,9 @@ impl Inner {
             (&opened, verification.capture.as_ref().and_then(|c| c.file.as_deref()))
         {
             self.spool.delete(file);
+        }
+        if opened.is_ok() {
+            self.spool.delete(&spool::part(id, verification.attempt));
         }
         opened
     }
@@ -210,27 +248,28 @@ impl Inner {
 }
 
 impl Services {
-    /// Takes a capture: streams it to disk, looks at its first bytes, and queues it.
+    /// Takes a capture, or a piece of it: streams it to disk, looks at its first bytes, and queues it.
     ///
     /// The same file again, while or after it is judged, gives the same answer.
     ///
     /// # Errors
     /// [`Error::WrongState`], [`Error::ChallengeExpired`], [`Error::LockedOut`],
     /// [`Error::CaptureTooLarge`], [`Error::CaptureBroken`], [`Error::Capture`],
-    /// [`Error::CaptureReplayed`], [`Error::Busy`]. After each the verification is as before and
-    /// nothing is left on disk.
+    /// [`Error::CaptureReplayed`], [`Error::Busy`], [`Error::UploadOffset`]. After each the verification
+    /// is as before, and nothing is left on disk but the piece that [`Part`] lets stay.
     pub async fn receive_capture<E>(
         &self,
         verification: &Verification,
+        part: Part,
         body: impl Stream<Item = Result<bytes::Bytes, E>> + Send,
-    ) -> Result<Verification> {
+    ) -> Result<Received> {
         let now = self.clock().now();
         let id = &verification.id;
         let first_time = verification.state == State::Pending;
         if verification.state == State::Expired || first_time && now >= verification.expires {
             return Err(Error::ChallengeExpired);
         }
-        if !first_time && verification.capture.is_none() {
+        if !first_time && (verification.capture.is_none() || part != Part::Whole) {
             return Err(Error::WrongState(verification.state));
         }
         if first_time {
@@ -241,16 +280,18 @@ impl Services {
             }
         }
 
-        let mut incoming = self.spool.receive(self.settings().max_capture_bytes, self.entropy())?;
-        let mut body = std::pin::pin!(body);
-        while let Some(chunk) = body.next().await {
-            incoming.write(&chunk.map_err(|_| Error::CaptureBroken)?).await?;
+        let mut incoming = self.incoming(verification, part).await?;
+        self.take(&mut incoming, body).await?;
+        if matches!(part, Part::From { last: false, .. }) {
+            return Ok(Received::Part { offset: incoming.pause().await? });
         }
+        // Whole, and so either taken or of no use: nothing of it is gone on with.
+        incoming.give_up();
         let path = incoming.flush().await?.to_owned();
         if !first_time {
             let same = verification.capture.as_ref().is_some_and(|c| c.sha256 == incoming.sha256());
             return if same {
-                self.verification(id).await
+                Ok(Received::Whole(Box::new(self.verification(id).await?)))
             } else {
                 Err(Error::WrongState(verification.state))
             };
@@ -269,7 +310,69 @@ impl Services {
             }
             queued
         });
-        queueing.await.map_err(|e| Error::Internal(format!("queueing broke off: {e}")))?
+        let queued =
+            queueing.await.map_err(|e| Error::Internal(format!("queueing broke off: {e}")))??;
+        Ok(Received::Whole(Box::new(queued)))
+    }
+
+    /// How far the upload of the current attempt is: bytes, and whether that is all.
+    ///
+    /// # Errors
+    /// [`Error::ChallengeExpired`]; [`Error::Busy`] where another process holds the upload.
+    pub async fn received(&self, verification: &Verification) -> Result<(u64, bool)> {
+        if let Some(capture) = &verification.capture {
+            return Ok((capture.bytes, true));
+        }
+        if verification.state != State::Pending {
+            return Err(Error::ChallengeExpired);
+        }
+        let name = spool::part(&verification.id, verification.attempt);
+        Ok((self.spool.received(&name, self.entropy()).await?, false))
+    }
+
+    async fn incoming(&self, verification: &Verification, part: Part) -> Result<Incoming> {
+        let max = self.settings().max_capture_bytes;
+        let Part::From { offset, .. } = part else {
+            return self.spool.receive(max, self.entropy());
+        };
+        let name = spool::part(&verification.id, verification.attempt);
+        let mut incoming = self.spool.resume(&name, max, self.entropy()).await?;
+        if offset == 0 {
+            incoming.restart().await?;
+        } else if offset != incoming.bytes() {
+            return Err(Error::UploadOffset { expected: incoming.bytes() });
+        }
+        Ok(incoming)
+    }
+
+    /// Writes the pieces of a body, until they end, break off, are too many, or a newer request comes.
+    async fn take<E>(
+        &self,
+        incoming: &mut Incoming,
+        body: impl Stream<Item = Result<bytes::Bytes, E>> + Send,
+    ) -> Result<()> {
+        let superseded = incoming.superseded();
+        let mut body = std::pin::pin!(body);
+        loop {
+            let piece = tokio::select! {
+                piece = body.next() => piece.map(Result::ok),
+                () = superseded.cancelled() => Some(None),
+            };
+            match piece {
+                None => return Ok(()),
+                Some(Some(piece)) => {
+                    let written = incoming.write(&piece).await;
+                    if matches!(written, Err(Error::CaptureTooLarge { .. })) {
+                        incoming.give_up();
+                    }
+                    written?;
+                }
+                Some(None) => {
+                    incoming.pause().await?;
+                    return Err(Error::CaptureBroken);
+                }
+            }
+        }
     }
 
     /// Opens the upload in the sandbox far enough to know that it is a capture.

@@ -6,17 +6,19 @@ use super::gallery::Proposed;
 use super::ledger::Note;
 use super::onboard;
 use super::progress::Stage;
-use super::subject::Sealed;
+use super::subject::{Person, Sealed};
 use super::verify::evidence_place;
 use super::{Error, Inner, Result};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::template::Template;
+use crate::domain::verdict::{Status, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
+use crate::liveness::bundle::{BUNDLE_VERSION, Bundle, EarlierAttempt, policy_of};
 use crate::run_tx;
 use crate::store::verifications::{self, Review, Verification};
-use crate::store::{Tx, attempts, failures, findings};
+use crate::store::{Tx, attempts, failures, findings, review_approvals};
 use crate::tlog::Kind;
 
 /// What a reviewer decides.
@@ -38,6 +40,8 @@ pub struct Case {
     pub evidence: Option<Evidence>,
     /// Whose face it seems to be besides.
     pub alike: Vec<Alike>,
+    /// Another reviewer's approval, where two are needed: who, when, why.
+    pub first: Option<Review>,
 }
 
 /// The longest reason, in characters.
@@ -89,15 +93,18 @@ impl Inner {
             )?;
             ledger.write(tx).await?;
             let alike = self.alikes(tx, id, verification.attempt).await?;
-            Ok(Case { verification, evidence, alike })
+            let first = review_approvals::get(tx, id, verification.attempt).await?;
+            Ok(Case { verification, evidence, alike, first })
         })
     }
 
-    /// Settles a case. An approval enrols the identity that was measured.
+    /// Settles a case. An approval enrols the identity that was measured; where a check failed, that takes a
+    /// second reviewer ([`Settings::override_by_two`](super::Settings)), and the first one's approval leaves
+    /// the case in review.
     ///
     /// # Errors
     /// [`Error::Invalid`] without a reason; [`Error::NotFound`]; [`Error::WrongState`] where it is
-    /// not in review (any more).
+    /// not in review (any more); [`Error::SecondReviewer`] for who approved it first.
     pub async fn decide_case(
         &self,
         caller: &Caller,
@@ -123,19 +130,31 @@ impl Inner {
                 return Err(Error::WrongState(v.state));
             }
             let person = self.person(tx, &v.subject).await?;
+            let review = Review { by: caller.key.clone(), at: now, reason: reason.to_owned() };
+            if decision == Decision::Approve && self.takes_two(&v) {
+                match review_approvals::get(tx, id, v.attempt).await? {
+                    Some(first) if first.by == review.by => return Err(Error::SecondReviewer),
+                    Some(_) => {}
+                    None => {
+                        self.candidate(tx, &person, &v).await?;
+                        review_approvals::insert(tx, id, v.attempt, &review).await?;
+                        ledger.add(
+                            Note::new(Kind::Review)
+                                .about(&person)
+                                .public("action", "approve_first")
+                                .public("reviewer", caller.key.as_str())
+                                .commit("verification", id.as_str())
+                                .commit("reason", reason),
+                        )?;
+                        ledger.write(tx).await?;
+                        return Ok(Some(v));
+                    }
+                }
+            }
             let (to, cameo) = match decision {
                 Decision::Reject => (State::Rejected, None),
                 Decision::Approve => {
-                    let place = evidence_place(id, v.attempt);
-                    let sealed =
-                        attempts::candidate(tx, id, v.attempt).await?.ok_or(Error::Invalid {
-                            field: "decision",
-                            reason:
-                                "nothing could be enrolled from this capture: reject it, so that \
-                                         the person can try again"
-                                    .into(),
-                        })?;
-                    let template: Template = person.open(Sealed::Template, &place, &sealed)?;
+                    let template = self.candidate(tx, &person, &v).await?;
                     if self.finds_more(tx, &v, &template, &proposed, now).await? {
                         return Ok(None);
                     }
@@ -144,7 +163,6 @@ impl Inner {
                     (State::Verified, Some(cameo))
                 }
             };
-            let review = Review { by: caller.key.clone(), at: now, reason: reason.to_owned() };
             let attempt = v.attempt;
             if !verifications::review(tx, id, attempt, to, &review, cameo.as_ref()).await? {
                 return Err(Error::WrongState(onboard::get(tx, id).await?.state));
@@ -174,6 +192,9 @@ impl Inner {
                      again"
                 .into(),
         })?;
+        if decided.state == State::Review {
+            return Ok(decided);
+        }
         self.progress.set(id, Stage::Settled);
         metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
         Ok(decided)
@@ -209,6 +230,73 @@ impl Inner {
         Ok(!found.is_empty())
     }
 
+    /// The template that an approval enrols.
+    async fn candidate(&self, tx: &mut Tx, person: &Person, v: &Verification) -> Result<Template> {
+        let sealed = attempts::candidate(tx, &v.id, v.attempt).await?.ok_or(Error::Invalid {
+            field: "decision",
+            reason:
+                "nothing could be enrolled from this capture: reject it, so that the person can \
+                     try again"
+                    .into(),
+        })?;
+        person.open(Sealed::Template, &evidence_place(&v.id, v.attempt), &sealed)
+    }
+
+    /// Whether an approval goes against a check, and so takes two.
+    fn takes_two(&self, v: &Verification) -> bool {
+        let failed = |verdict: &Verdict| verdict.checks.iter().any(|c| c.status == Status::Fail);
+        self.settings().override_by_two && v.verdict.as_ref().is_some_and(failed)
+    }
+
+    /// Everything that a verdict rests on, to be replayed elsewhere. The look is logged before it is
+    /// given.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such attempt, it has no verdict, or its evidence is not
+    /// kept any more; [`Error::Unavailable`] where its policy is not this release's.
+    pub async fn bundle(
+        &self,
+        caller: &Caller,
+        id: &VerificationId,
+        attempt: Option<u32>,
+    ) -> Result<Bundle> {
+        const NONE: Error = Error::NotFound("verdict whose evidence is kept");
+        run_tx!(self.db(), "review.bundle", |tx| {
+            let mut ledger = self.ledger(tx).await?;
+            let verification = onboard::get(tx, id).await?;
+            let attempt = attempt.unwrap_or(verification.attempt);
+            let person = self.known_person(tx, &verification.subject).await?.ok_or(NONE)?;
+            let (verdict, evidence) = judged(tx, &person, id, attempt).await?.ok_or(NONE)?;
+            let evidence = evidence.ok_or(NONE)?;
+            let policy = policy_of(&verdict.policy, &self.settings().policy).ok_or(
+                Error::Unavailable("the policy of that verdict belongs to another release"),
+            )?;
+            let earlier = match verdict.earlier {
+                None => None,
+                Some(e) => judged(tx, &person, id, e.attempt).await?.map(|(verdict, evidence)| {
+                    EarlierAttempt { attempt: e.attempt, verdict, evidence }
+                }),
+            };
+            ledger.add(
+                Note::new(Kind::Review)
+                    .about(&person)
+                    .public("action", "bundle")
+                    .public("reviewer", caller.key.as_str())
+                    .commit("verification", id.as_str()),
+            )?;
+            ledger.write(tx).await?;
+            Ok(Bundle {
+                version: BUNDLE_VERSION,
+                verification: id.clone(),
+                attempt,
+                policy,
+                evidence,
+                verdict,
+                earlier,
+            })
+        })
+    }
+
     /// Ends the cases that nobody decided in time, each in its own transaction with its log entry.
     pub(super) async fn lapse_reviews(&self) -> Result<()> {
         let now = self.clock().now();
@@ -239,4 +327,20 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// An attempt's verdict, and its evidence where that is kept.
+async fn judged(
+    tx: &mut Tx,
+    person: &Person,
+    id: &VerificationId,
+    attempt: u32,
+) -> Result<Option<(Verdict, Option<Evidence>)>> {
+    let Some(verdict) = attempts::get(tx, id, attempt).await?.and_then(|a| a.verdict) else {
+        return Ok(None);
+    };
+    let sealed = attempts::evidence(tx, id, attempt).await?;
+    let place = evidence_place(id, attempt);
+    let open = |sealed: Vec<u8>| person.open(Sealed::Evidence, &place, &sealed);
+    Ok(Some((verdict, sealed.map(open).transpose()?)))
 }

@@ -33,8 +33,13 @@ pub struct Settings {
     pub keep_capture: Duration,
     /// How long the sealed evidence is kept after the verdict; zero: it is not kept.
     pub keep_evidence: Duration,
+    /// How long after a rejected attempt the step that failed can be done again alone; until then a
+    /// sealed sample of the face is kept for it. Zero: every retry asks for everything.
+    pub repeat_within: Duration,
     /// How long a reviewer has to decide; then the person may try again.
     pub review_within: Duration,
+    /// Whether approving a case in which a check failed takes two reviewers.
+    pub override_by_two: bool,
     /// How captures are judged.
     pub policy: Policy,
     /// Whom else a capture is compared with.

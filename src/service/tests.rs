@@ -7,3 +7,4 @@ mod permissions;
 mod postgres;
 mod races;
 mod records;
+mod reviews;

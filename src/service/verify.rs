@@ -17,6 +17,7 @@ use super::gallery::Proposed;
 use super::ledger::Note;
 use super::measure::{self, Measured, Measurer};
 use super::progress::Stage;
+use super::spool;
 use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result, Services, once};
 use crate::domain::challenge::Challenge;
@@ -63,6 +64,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 const RETENTION: Duration = Duration::from_hours(1);
 /// How many rows one sweep touches.
 const BATCH: u32 = 100;
+/// How long after its challenge's time what came of an upload lies at most.
+const PART_AGE: Duration = Duration::from_mins(30);
 /// The code of a capture that was given up.
 pub const GAVE_UP: &str = "judging_failed";
 
@@ -188,10 +191,9 @@ impl Services {
                 metrics::histogram!("cameo_stage_seconds", "stage" => "measure")
                     .record(started.elapsed().as_secs_f64());
                 match measured {
-                    Ok((measured, timings)) => {
+                    Ok((mut measured, timings)) => {
                         self.progress.set(&v.id, Stage::Judging);
-                        let verdict =
-                            crate::liveness::judge(&measured.evidence, &self.settings().policy);
+                        let verdict = self.judge_capture(v, &mut measured).await?;
                         Judged::Verdict(Box::new(measured), timings, verdict)
                     }
                     Err(Error::Capture(e)) if e.family() != media::Family::Ours => {
@@ -242,6 +244,8 @@ impl Services {
             let verdict = self.conclude(tx, v, &person, &judged, &proposed, now).await?;
             let state = judged.state(verdict.as_ref());
             let (mut evidence, mut candidate, mut cameo) = (None, None, None);
+            let stays = self.sample_stays(v, state, verdict.as_ref());
+            attempts::drop_samples(tx, &v.id, stays).await?;
             if let (Judged::Verdict(measured, ..), Some(verdict)) = (&judged, &verdict) {
                 let kept = !self.settings().keep_evidence.is_zero();
                 if kept || verdict.decision == Decision::Review {
@@ -256,6 +260,11 @@ impl Services {
                     }
                     (Decision::Review, Some(t)) => {
                         candidate = Some(self.seal(&person, Sealed::Template, &place, t)?);
+                    }
+                    (Decision::Rejected, Some(t)) => {
+                        let kept = self.sample_of(verdict, t);
+                        let seal = |t: &_| self.seal(&person, Sealed::Template, &place, t);
+                        candidate = kept.as_ref().map(seal).transpose()?;
                     }
                     _ => {}
                 }
@@ -485,8 +494,13 @@ impl Inner {
             }
         }
         let settings = self.settings();
+        let untouched = now.minus(settings.challenge.ttl.saturating_add(PART_AGE));
+        if let Err(e) = self.spool.sweep_parts(untouched) {
+            tracing::warn!(error = %e, "the capture folder can't be swept; it is tried again");
+        }
         run_tx!(self.db(), "sweep.rows", |tx| {
             attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
+            attempts::forget_samples(tx, now.minus(settings.repeat_within)).await?;
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
             page_sessions::prune(tx, now).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
@@ -500,7 +514,8 @@ impl Inner {
         let expired = run_tx!(self.db(), "sweep.expire", |tx| {
             verifications::expire_overdue(tx, now, BATCH).await
         })?;
-        for (id, _) in expired {
+        for (id, attempt) in expired {
+            self.spool.delete(&spool::part(&id, attempt));
             self.progress.set(&id, Stage::Settled);
         }
         Ok(())

@@ -25,10 +25,18 @@ sql! {
         WHERE verification_id = $1 AND attempt = $2";
     const CANDIDATE: &str = "SELECT candidate_sealed FROM attempts
         WHERE verification_id = $1 AND attempt = $2";
-    const FORGET_EVIDENCE: &str = "UPDATE attempts
-        SET evidence_sealed = NULL, candidate_sealed = NULL
-        WHERE closed_ms < $1 AND outcome <> 'review'
-            AND (evidence_sealed IS NOT NULL OR candidate_sealed IS NOT NULL)";
+    const FORGET_EVIDENCE: &str = "UPDATE attempts SET evidence_sealed = NULL
+        WHERE closed_ms < $1 AND outcome <> 'review' AND evidence_sealed IS NOT NULL";
+    const SAMPLE: &str = "SELECT candidate_sealed FROM attempts
+        WHERE verification_id = $1 AND attempt = $2 AND outcome = 'rejected' AND closed_ms > $3";
+    const DROP_SAMPLES: &str = "UPDATE attempts SET candidate_sealed = NULL
+        WHERE verification_id = $1 AND attempt <> $2 AND outcome = 'rejected'";
+    const FORGET_SAMPLES: &str = "UPDATE attempts SET candidate_sealed = NULL
+        WHERE closed_ms < $1 AND outcome = 'rejected' AND candidate_sealed IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM verifications v
+                WHERE v.id = attempts.verification_id AND v.state IN ('pending', 'processing'))";
+    const ONE: &str = "SELECT attempt, challenge, outcome, verdict, failure, opened_ms, closed_ms
+        FROM attempts WHERE verification_id = $1 AND attempt = $2";
 }
 
 /// One attempt.
@@ -74,18 +82,33 @@ struct Row {
 pub async fn list(tx: &mut Tx, id: &VerificationId) -> Result<Vec<Attempt>> {
     on!(tx, |c| sqlx::query_as::<_, Row>(LIST).bind(id.as_str()).fetch_all(c).await)?
         .into_iter()
-        .map(|r| {
-            Ok(Attempt {
-                attempt: rows::count("attempts.attempt", r.attempt)?,
-                challenge: verifications::challenge("attempts.challenge", &r.challenge)?,
-                outcome: rows::parse_opt("attempts.outcome", r.outcome.as_deref())?,
-                verdict: rows::json_opt("attempts.verdict", r.verdict.as_deref())?,
-                failure: r.failure,
-                opened: Millis(r.opened_ms),
-                closed: r.closed_ms.map(Millis),
-            })
-        })
+        .map(Row::parse)
         .collect()
+}
+
+/// One attempt of a verification.
+pub async fn get(tx: &mut Tx, id: &VerificationId, attempt: u32) -> Result<Option<Attempt>> {
+    on!(tx, |c| sqlx::query_as::<_, Row>(ONE)
+        .bind(id.as_str())
+        .bind(i64::from(attempt))
+        .fetch_optional(c)
+        .await)?
+    .map(Row::parse)
+    .transpose()
+}
+
+impl Row {
+    fn parse(self) -> Result<Attempt> {
+        Ok(Attempt {
+            attempt: rows::count("attempts.attempt", self.attempt)?,
+            challenge: verifications::challenge("attempts.challenge", &self.challenge)?,
+            outcome: rows::parse_opt("attempts.outcome", self.outcome.as_deref())?,
+            verdict: rows::json_opt("attempts.verdict", self.verdict.as_deref())?,
+            failure: self.failure,
+            opened: Millis(self.opened_ms),
+            closed: self.closed_ms.map(Millis),
+        })
+    }
 }
 
 /// An attempt's evidence, sealed with the person's key.
@@ -96,6 +119,43 @@ pub async fn evidence(tx: &mut Tx, id: &VerificationId, attempt: u32) -> Result<
 /// The template that an approval of the attempt would enrol, sealed with the person's key.
 pub async fn candidate(tx: &mut Tx, id: &VerificationId, attempt: u32) -> Result<Option<Vec<u8>>> {
     blob(tx, CANDIDATE, id, attempt).await
+}
+
+/// What is kept of a rejected attempt that closed after `after`, so that a single step can be done
+/// again: a template, sealed with the person's key.
+pub async fn sample(
+    tx: &mut Tx,
+    id: &VerificationId,
+    attempt: u32,
+    after: Millis,
+) -> Result<Option<Vec<u8>>> {
+    on!(tx, |c| sqlx::query_scalar::<_, Option<Vec<u8>>>(SAMPLE)
+        .bind(id.as_str())
+        .bind(i64::from(attempt))
+        .bind(after.0)
+        .fetch_optional(c)
+        .await)
+    .map(Option::flatten)
+}
+
+/// Deletes those samples of a verification, but for the attempt `keep`; 0 keeps none.
+pub async fn drop_samples(tx: &mut Tx, id: &VerificationId, keep: u32) -> Result<()> {
+    on!(tx, |c| sqlx::query(DROP_SAMPLES)
+        .bind(id.as_str())
+        .bind(i64::from(keep))
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// Deletes the samples of attempts that closed before `before`, but where another attempt is under
+/// way; returns of how many.
+pub async fn forget_samples(tx: &mut Tx, before: Millis) -> Result<u64> {
+    on!(tx, |c| sqlx::query(FORGET_SAMPLES)
+        .bind(before.0)
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected()))
 }
 
 /// Deletes the evidence of attempts that closed before `before`, but for those in review; returns

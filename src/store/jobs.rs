@@ -65,7 +65,8 @@ pub struct Settlement<'a> {
     pub failure: Option<&'a str>,
     /// The evidence, sealed with the person's key.
     pub evidence_sealed: Option<&'a [u8]>,
-    /// The template that an approval would enrol, sealed with the person's key.
+    /// The template that an approval would enrol, or of a rejected capture what is needed so that one
+    /// step can be done again, sealed with the person's key.
     pub candidate_sealed: Option<&'a [u8]>,
     /// Whether the capture's file is kept; otherwise the caller deletes it after the commit.
     pub keep_capture: bool,

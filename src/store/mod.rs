@@ -55,6 +55,7 @@ pub mod protected_faces;
 pub mod published;
 pub mod reconcile;
 pub mod requests;
+pub mod review_approvals;
 pub mod signing_keys;
 pub mod subjects;
 pub mod takedowns;
@@ -93,6 +94,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("outcomes", outcomes::STATEMENTS),
         ("requests", requests::STATEMENTS),
         ("protected_faces", protected_faces::STATEMENTS),
+        ("review_approvals", review_approvals::STATEMENTS),
         ("published", published::STATEMENTS),
         ("reconcile", reconcile::STATEMENTS),
         ("page_sessions", page_sessions::STATEMENTS),

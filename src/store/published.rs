@@ -9,6 +9,8 @@ sql! {
     const INSERT: &str = "INSERT INTO log_published (size, note, at_ms) VALUES ($1, $2, $3)
         ON CONFLICT (size) DO UPDATE SET note = excluded.note";
     const FROM: &str = "SELECT size, note FROM log_published WHERE size > $1 ORDER BY size LIMIT $2";
+    const BEFORE: &str = "SELECT size, note, at_ms FROM log_published WHERE size < $1
+        ORDER BY size DESC LIMIT $2";
     const WITNESSES: &str = "SELECT name, size FROM log_witnesses ORDER BY name";
     const SET_WITNESS: &str = "INSERT INTO log_witnesses (name, size, at_ms) VALUES ($1, $2, $3)
         ON CONFLICT (name) DO UPDATE SET size = excluded.size, at_ms = excluded.at_ms";
@@ -36,6 +38,32 @@ pub async fn after(tx: &mut Tx, above: u64, limit: u32) -> Result<Vec<(u64, Vec<
         .await)?
     .into_iter()
     .map(|(size, note)| Ok((rows::count("log_published.size", size)?, note)))
+    .collect()
+}
+
+/// A checkpoint as it was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// How many entries it covers.
+    pub size: u64,
+    /// The signed note, with the witnesses' cosignatures that had come by then.
+    pub note: Vec<u8>,
+    /// When it was first published.
+    pub at: Millis,
+}
+
+/// Published checkpoints of fewer than `below` entries, at most `limit`, the largest first.
+pub async fn before(tx: &mut Tx, below: u64, limit: u32) -> Result<Vec<Published>> {
+    let below = i64::try_from(below).unwrap_or(i64::MAX);
+    on!(tx, |c| sqlx::query_as::<_, (i64, Vec<u8>, i64)>(BEFORE)
+        .bind(below)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await)?
+    .into_iter()
+    .map(|(size, note, at)| {
+        Ok(Published { size: rows::count("log_published.size", size)?, note, at: Millis(at) })
+    })
     .collect()
 }
 

@@ -539,6 +539,7 @@ pub(super) fn all(found: Vec<Row>) -> Result<Vec<Verification>> {
 pub(super) fn challenge(what: &'static str, text: &str) -> Result<Challenge> {
     let c: Challenge = rows::json(what, text)?;
     Challenge::new(c.digits, c.motions, c.issued_at, c.expires_at)
+        .map(|checked| Challenge { completes: c.completes, ..checked })
         .map_err(|_| Error::Corrupt { what })
 }
 

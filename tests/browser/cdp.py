@@ -162,8 +162,9 @@ class Page:
     def grant(self, *permissions: str) -> None:
         self._browser.send("Browser.grantPermissions", {"browserContextId": self._context, "permissions": list(permissions)})
 
-    def offline(self, is_offline: bool) -> None:
-        self._send("Network.emulateNetworkConditions", {"offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+    def offline(self, is_offline: bool, upload: int = -1) -> None:
+        """Cuts the connection, or lets it send so many bytes a second."""
+        self._send("Network.emulateNetworkConditions", {"offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": upload})
 
     def at_start(self, script: str) -> None:
         """Runs a script in every document before its own."""

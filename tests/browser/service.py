@@ -50,6 +50,7 @@ class Service:
         try:
             self._await()
             self.keys = {role: self._key(role) for role in ROLES}
+            self.keys["reviewer2"] = self._key("reviewer", "second reviewer")
             # What tokens are sealed to: the example key of the API's description.
             self.call("POST", "/v1/generator/keys", {"public_key": "QxDul9iMwfCIpVdsd6sM9cOseX8_lROcbIS1QpxZZio"}, role="generator")
         except BaseException:
@@ -81,8 +82,8 @@ class Service:
             time.sleep(0.2)
         raise AssertionError("the service does not answer")
 
-    def _key(self, role: str) -> str:
-        command = [self.program, "keys", "create", "--role", role, "--name", f"test {role}"]
+    def _key(self, role: str, name: str = "") -> str:
+        command = [self.program, "keys", "create", "--role", role, "--name", name or f"test {role}"]
         return subprocess.run(command, env=self._env, cwd=self.dir, check=True, capture_output=True, text=True).stdout.strip()
 
     def call(self, method: str, path: str, body: Any = None, role: str = "app") -> Any:

@@ -16,6 +16,7 @@ export function charts(entries) {
     panel("uses", counted(of("resolve_allowed"), "purpose", "purpose")),
     panel("refusals", counted(of("resolve_denied"), "rule", "rule")),
     panel("verdicts", counted(of("verdict"), "outcome", "outcome")),
+    panel("takedowns", takedowns(entries)),
     h("section.card.across", h("h3", t("audit.chart.days")), columns(perDay(entries.filter((e) => e.at > 0)), t("audit.chart.days"))));
 }
 
@@ -34,6 +35,20 @@ function counted(entries, attribute, words) {
   }
   const label = (/** @type {string} */ name) => (has(`${words}.${name}`) ? t(`${words}.${name}`) : has(`${words}.${name}.name`) ? t(`${words}.${name}.name`) : name);
   return [...counts].map(([name, value]) => ({ label: label(name), value })).sort((a, b) => b.value - a.value);
+}
+
+const [HOUR, DAY] = [3_600_000, 86_400_000];
+
+/** How long it took until a video was taken down. @param {Entry[]} entries */
+function takedowns(entries) {
+  const asked = new Map(entries.filter((e) => e.kind === "takedown_requested").map((e) => [e.attributes.takedown, e.at]));
+  const done = new Map(entries.filter((e) => e.kind === "takedown_answered" && e.attributes.answer === "done").map((e) => [e.attributes.takedown, e.at]));
+  const counts = { hour: 0, day: 0, longer: 0, open: 0 };
+  for (const [id, from] of asked) {
+    const took = (done.get(id) ?? Infinity) - from;
+    counts[took <= HOUR ? "hour" : took <= DAY ? "day" : took < Infinity ? "longer" : "open"] += 1;
+  }
+  return asked.size ? Object.entries(counts).map(([name, value]) => ({ label: t(`audit.chart.took.${name}`), value })) : [];
 }
 
 /** @param {Entry[]} entries */

@@ -85,13 +85,13 @@ class Reader {
 export function meaning({ kind, attributes: a }) {
   const word = (/** @type {string} */ group, /** @type {unknown} */ name) => (has(`${group}.${name}`) ? t(`${group}.${name}`) : has(`${group}.${name}.short`) ? t(`${group}.${name}.short`) : String(name ?? "–"));
   const slots = {
-    outcome: word("outcome", a.outcome ?? a.decision),
+    outcome: word("outcome", a.outcome ?? a.decision ?? a.answer ?? a.state),
     purpose: word("purpose", a.purpose),
     rule: word("rule", a.rule),
     version: String(a.version ?? a.consent_version ?? "–"),
     role: word("role", a.role),
     action: word("action", a.action),
   };
-  const path = kind === "review" && a.action === "inspect" ? "meaning.review_inspect" : `meaning.${kind}`;
+  const path = kind !== "review" || a.action === "decide" ? `meaning.${kind}` : a.action === "inspect" ? "meaning.review_inspect" : "meaning.review_did";
   return has(path) ? t(path, slots) : t("meaning.other", { kind });
 }

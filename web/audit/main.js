@@ -61,6 +61,7 @@ async function draw() {
   put(byId("main"),
     h("h1", t("audit.title")), h("p.lede", t("audit.lede")),
     h("div.top", head(signed), proofs()),
+    history(),
     h("section", { "aria-labelledby": "sums" }, h("div.row.spread", h("h2", { id: "sums" }, t("audit.chart.title")), h("p.small.soft", { id: "sums-of" }, range())), h("div", { id: "charts" }, charts(entries))),
     h("section.card", { "aria-labelledby": "entries" }, h("div.row.spread", h("h2", { id: "entries" }, t("audit.entries")), h("button.slim", { type: "button", onclick: exported }, t("audit.export"))), filters(), h("div", { id: "list" })));
   list();
@@ -96,6 +97,41 @@ function proofs() {
   const later = h("div.result", { role: "status" });
   return h("section.card", { "aria-labelledby": "verify" }, h("h2", { id: "verify" }, t("audit.verify.title")), h("p", t("audit.verify.hint")), h("div.row.stretch", all), result,
     h("details", h("summary", t("audit.verify.old")), h("label", { for: "old" }, t("audit.verify.oldLabel")), old, h("div.row.after", h("button", { type: "button", onclick: () => verifyOld(old.value, later) }, t("audit.verify.oldGo"))), later));
+}
+
+/** What was published so far, and which witnesses cosigned it. Loaded when it is opened. */
+function history() {
+  const body = h("div");
+  const details = h("details.card", { id: "history" }, h("summary", t("audit.history.title")), h("p.small", t("audit.history.hint")), body);
+  details.addEventListener("toggle", () => details.open && !body.firstChild && void published(body, ""));
+  return details;
+}
+
+/** A page of it. @param {Element} place @param {string} before */
+async function published(place, before) {
+  const { checkpoints, next } = await get(`/v1/audit/checkpoints?limit=20${before}`);
+  if (!checkpoints.length && !before) return put(place, h("p.empty", t("audit.history.none")));
+  const lines = await Promise.all(checkpoints.map(async (/** @type {any} */ c) => {
+    const note = merkle.parseCheckpoint(c.note);
+    const signed = await merkle.signedBy(note, logKey);
+    const witnesses = note.signatures.filter((s) => s.id !== logKey.id);
+    return h("tr", h("th.num", { scope: "row" }, number(note.size)), h("td", time(c.at)),
+      h("td", signed === null ? h("span.tag.warn", t("audit.head.cannot")) : signed ? h("span.tag.good", t("audit.head.good")) : h("span.tag.bad", t("audit.head.bad"))),
+      h("td", witnesses.length ? witnesses.map((w) => h("div.mono.small", w.name, " ", cosigned(w))) : h("span.soft", t("audit.head.noWitness"))),
+      h("td", h("button.slim", { type: "button", "aria-label": t("audit.history.keepOf", { size: number(note.size) }), onclick: () => save(`checkpoint-${note.size}.txt`, new Blob([c.note], { type: "text/plain" })) }, t("audit.history.keep"))));
+  }));
+  const more = h("div.row.after");
+  place.append(h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("audit.history.title") }, h("table",
+    h("thead", h("tr", ["size", "at", "signature", "witnesses"].map((c) => h("th", { scope: "col" }, t(`audit.history.${c}`))), h("th", { scope: "col" }, h("span.visually-hidden", t("audit.history.keep"))))),
+    h("tbody", lines))), more);
+  if (next !== null) put(more, h("button", { type: "button", onclick: () => (more.remove(), published(place, `&before=${next}`)) }, t("audit.history.older")));
+}
+
+/** When a witness cosigned: the first eight bytes say it (C2SP tlog-cosignature). @param {{ signature: Uint8Array }} w */
+function cosigned({ signature }) {
+  if (signature.length !== 72) return "";
+  const seconds = new DataView(signature.buffer, signature.byteOffset).getBigUint64(0);
+  return h("span.soft", time(Number(seconds) * 1000));
 }
 
 /** @param {HTMLButtonElement} button @param {Element} result */

@@ -14,6 +14,8 @@ import * as views from "./views.js";
 /** Time that sending a recording may need after it was made. */
 const TO_SEND_MS = 15_000;
 const COUNTDOWN_FROM = 3;
+/** About what is asked for where no challenge is open yet. */
+const WHOLE = { groups: ["000", "000"], motions: ["left", "up"] };
 
 /** @type {any} the verification as last heard of */
 let verification;
@@ -92,7 +94,8 @@ async function prepare() {
     devices: await camera.devices(),
     chosen,
     hints: last,
-    seconds: Math.round(lengthOf(steps(verification.challenge ?? { groups: ["000", "000"], motions: ["left", "up"] })) / 1000),
+    plan: verification.challenge ?? WHOLE,
+    seconds: Math.round(lengthOf(steps(verification.challenge ?? WHOLE)) / 1000),
     choose: (devices) => {
       chosen = devices;
       void prepare();

@@ -13,7 +13,7 @@ const BITS_PER_SECOND = 1_500_000;
  */
 
 /**
- * The steps of a recording.
+ * The steps of a recording; where one step alone is repeated, its cues alone.
  * @param {{ groups: string[], motions: string[] }} challenge
  * @returns {Step[]}
  */
@@ -21,7 +21,7 @@ export function steps({ groups, motions }) {
   return [
     { cue: { kind: "look" }, ms: PACE.lead },
     ...groups.map((group, index) => /** @type {Step} */ ({ cue: { kind: "group", index }, ms: group.length * PACE.digit + PACE.betweenGroups })),
-    { cue: { kind: "look" }, ms: PACE.afterDigits },
+    ...(groups.length && motions.length ? [/** @type {Step} */ ({ cue: { kind: "look" }, ms: PACE.afterDigits })] : []),
     ...motions.flatMap((motion) => /** @type {Step[]} */ ([{ cue: { kind: "turn", motion }, ms: PACE.turn }, { cue: { kind: "back", motion }, ms: PACE.back }])),
     { cue: { kind: "done" }, ms: PACE.tail },
   ];

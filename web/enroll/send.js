@@ -1,8 +1,7 @@
 // Sending the recording, and following what becomes of it. The recording stays in memory until the
-// service has it, so a lost connection costs time and nothing else; the service knows a file that
-// it has already and does not take it twice.
+// service has it, and what arrived stays there, so a lost connection costs a moment and nothing else.
 
-import { credentials, events, get, Problem, sleep } from "../lib/api.js";
+import { call, credentials, events, get, Problem, sleep } from "../lib/api.js";
 
 /** No byte for this long: the connection is gone, whatever the browser thinks. */
 const STALLED_MS = 20_000;
@@ -10,16 +9,20 @@ const STALLED_MS = 20_000;
 const LONGEST_WAIT_MS = 8000;
 
 /**
- * Sends the recording, however often it takes.
+ * Sends the recording, however often it takes: after a lost connection it goes on where it was.
  * @param {string} path
  * @param {Blob} blob
  * @param {{ progress: (share: number) => void, waiting: (ms: number) => void, signal: AbortSignal }} on
  * @returns {Promise<any>} the verification
  */
 export async function send(path, blob, on) {
+  let offset = 0;
   for (let tries = 0; ; tries++) {
     try {
-      return await put(path, blob, on.progress, on.signal);
+      if (tries > 0) offset = await received(path);
+      if (offset < 0) return await get(path.replace(/\/capture$/, ""));
+      if (offset > 0) document.documentElement.dataset.resumed = String(offset);
+      return await put(path, blob, offset, on.progress, on.signal);
     } catch (e) {
       if (!(e instanceof Problem) || !worthAnother(e)) throw e;
       const wait = e.retryAfter ? e.retryAfter * 1000 : Math.min(LONGEST_WAIT_MS, 1000 * 2 ** tries);
@@ -29,9 +32,18 @@ export async function send(path, blob, on) {
   }
 }
 
+/**
+ * How much of it the service has; -1: all. (Resumable Uploads for HTTP, as docs/openapi.json has it.)
+ * @param {string} path
+ */
+async function received(path) {
+  const { headers } = await call("HEAD", path);
+  return headers.get("upload-complete") === "?1" ? -1 : Number(headers.get("upload-offset")) || 0;
+}
+
 /** Whether the same request may do better in a moment. @param {Problem} e */
 function worthAnother(e) {
-  return e.status === 0 || ["capture-broken-off", "busy", "timeout", "unavailable"].includes(e.kind);
+  return e.status === 0 || ["capture-broken-off", "upload-offset-mismatch", "busy", "timeout", "unavailable"].includes(e.kind);
 }
 
 /** Waits, but not longer than until the connection is back. @param {number} ms @param {AbortSignal} signal */
@@ -52,11 +64,12 @@ async function backOnline(ms, signal) {
  * One try. `XMLHttpRequest`, because `fetch` does not tell how much was sent.
  * @param {string} path
  * @param {Blob} blob
+ * @param {number} offset the bytes that the service has
  * @param {(share: number) => void} progress
  * @param {AbortSignal} signal
  * @returns {Promise<any>}
  */
-function put(path, blob, progress, signal) {
+function put(path, blob, offset, progress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const offline = () => reject(new Problem(0, { detail: "the connection broke off" }));
@@ -66,12 +79,14 @@ function put(path, blob, progress, signal) {
       clearTimeout(stalled);
       stalled = window.setTimeout(() => request.abort(), STALLED_MS);
     };
-    request.open("PUT", path);
-    request.setRequestHeader("content-type", blob.type);
+    request.open(offset > 0 ? "PATCH" : "PUT", path);
+    request.setRequestHeader("content-type", offset > 0 ? "application/partial-upload" : blob.type);
+    request.setRequestHeader("upload-complete", "?1");
+    if (offset > 0) request.setRequestHeader("upload-offset", String(offset));
     for (const [name, value] of Object.entries(credentials())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       alive();
-      if (event.lengthComputable) progress(event.loaded / event.total);
+      if (event.lengthComputable) progress((offset + event.loaded) / blob.size);
     };
     request.onload = () => {
       const body = parsed(request.responseText);
@@ -83,7 +98,7 @@ function put(path, blob, progress, signal) {
     request.onloadend = () => clearTimeout(stalled);
     signal.addEventListener("abort", () => request.abort());
     alive();
-    request.send(blob);
+    request.send(blob.slice(offset));
   });
 }
 

@@ -27,10 +27,11 @@ function kept(seconds) {
  * @param {() => void} agreed
  */
 export function consent(verification, text, agreed) {
-  const { capture_s, evidence_s } = verification.keeps;
+  const { capture_s, evidence_s, sample_s } = verification.keeps;
   const version = verification.consent_text_version;
   const evidence = kept(evidence_s);
   const recording = kept(capture_s);
+  const sample = kept(sample_s);
   const box = h("input", { type: "checkbox", id: "agree", onchange: () => (go.disabled = !box.checked) });
   const go = h("button.main.wide", { type: "button", disabled: true, onclick: agreed }, t("enroll.consent.go"));
   const point = (/** @type {string} */ name, /** @type {any} */ text) => h("div.point", h("dt", t(`enroll.consent.${name}Title`)), h("dd", text));
@@ -45,6 +46,7 @@ export function consent(verification, text, agreed) {
         point("keep", [
           recording ? t("enroll.consent.keepRecording", { time: recording }) : t("enroll.consent.dropRecording"), " ",
           evidence ? t("enroll.consent.keepEvidence", { time: evidence }) : t("enroll.consent.dropEvidence"), " ",
+          sample ? [t("enroll.consent.keepSample", { time: sample }), " "] : null,
           t("enroll.consent.keepIdentity"),
         ]),
         point("who", t("enroll.consent.who")),
@@ -82,7 +84,7 @@ function mirror(stream) {
 
 /**
  * Getting into the picture.
- * @param {{ stream: MediaStream, devices: MediaDeviceInfo[], chosen: any, hints: string[], seconds: number, choose: (chosen: any) => void, start: () => void }} of
+ * @param {{ stream: MediaStream, devices: MediaDeviceInfo[], chosen: any, hints: string[], plan: { groups: string[], motions: string[] }, seconds: number, choose: (chosen: any) => void, start: () => void }} of
  */
 export function framing(of) {
   const { video, box } = mirror(of.stream);
@@ -105,7 +107,7 @@ export function framing(of) {
     of.hints.length ? h("div.note.warn", h("p", h("strong", t("enroll.camera.lastTime"))), h("ul", of.hints.map((code) => h("li", t(`reason.${code}.advice`))))) : null,
     h("div.stage", box, advice),
     h("div.level", h("label", { for: "level" }, t("enroll.camera.level")), level, heard),
-    h("section.card", h("h2", t("enroll.camera.planTitle")), h("ol", h("li", t("enroll.camera.plan1")), h("li", t("enroll.camera.plan2")), h("li", t("enroll.camera.plan3", { seconds: of.seconds }))), h("p.small.soft", t("enroll.camera.headphones"))),
+    h("section.card", h("h2", t("enroll.camera.planTitle")), h("ol", of.plan.groups.length ? h("li", t("enroll.camera.plan1")) : null, of.plan.motions.length ? h("li", t("enroll.camera.plan2")) : null, h("li", t("enroll.camera.plan3", { seconds: of.seconds }))), h("p.small.soft", t("enroll.camera.headphones"))),
     pickers.length ? h("details.card", h("summary", t("enroll.camera.devices")), h("div.stack", pickers)) : null,
     h("button.main.wide", { id: "record", type: "button", onclick: of.start }, t("enroll.camera.start")),
     honest);
@@ -202,6 +204,7 @@ export function sending() {
     /** @param {number} share */
     progress(share) {
       bar.value = share;
+      text.className = "soft";
       put(text, share < 1 ? t("enroll.send.share", { share: number(share, { style: "percent" }) }) : t("enroll.send.arrived"));
       if (Math.floor(share * 4) > quarter) {
         quarter = Math.floor(share * 4);
@@ -261,9 +264,11 @@ export function verdict(verification, on) {
   const kind = state in MARKS ? state : "other";
   const checks = verification.verdict?.checks ?? [];
   const again = ["rejected", "expired", "failed"].includes(state);
-  const title = t(`enroll.verdict.${state}.title`);
+  const only = ["speech", "motion"].includes(verification.retry) && verification.retry;
+  const title = t(state === "rejected" && only ? `enroll.verdict.only.${only}.title` : `enroll.verdict.${state}.title`);
+  const lede = t(only ? `enroll.verdict.only.${only}.lede` : `enroll.verdict.${state}.lede`);
   const body = h("div.stack");
-  show(progress(2), h("div.outcome", mark(kind), h("h1", title), h("p.lede", t(`enroll.verdict.${state}.lede`))), body);
+  show(progress(2), h("div.outcome", mark(kind), h("h1", title), h("p.lede", lede)), body);
   const reasons = state === "rejected" ? checks.filter((/** @type {any} */ c) => c.status === "fail").flatMap((/** @type {any} */ c) => c.reasons) : [];
   if (reasons.length) {
     add(body, [h("section.card", h("h2", t("enroll.verdict.todo")),
@@ -272,10 +277,10 @@ export function verdict(verification, on) {
   if (verification.review?.reason && state === "rejected") add(body, [h("p.note", t("enroll.verdict.reviewer"), " ", h("q", verification.review.reason))]);
   if (checks.length) {
     add(body, [h("details.card", { open: state === "rejected" }, h("summary", t("enroll.verdict.checks")),
-      h("ul.checks", checks.map((/** @type {any} */ c) => h("li", h("span", t(`check.${c.check}`)), h(`span.tag.${tone(c.status)}`, t(`status.${c.status}`))))))]);
+      h("ul.checks", checks.map((/** @type {any} */ c) => h("li", h("span", t(`check.${c.check}`), verification.verdict.earlier?.check === c.check ? h("span.small.soft", " ", t("enroll.verdict.before", { attempt: verification.verdict.earlier.attempt })) : null), h(`span.tag.${tone(c.status)}`, t(`status.${c.status}`))))))]);
   }
   add(body, [h("div.row.stretch",
-    again ? h("button.main", { type: "button", id: "again", onclick: on.again }, t("enroll.verdict.again")) : null,
+    again ? h("button.main", { type: "button", id: "again", onclick: on.again }, t(only ? `enroll.verdict.only.${only}.again` : "enroll.verdict.again")) : null,
     on.close ? h(again ? "button" : "button.main", { type: "button", onclick: on.close }, t("enroll.verdict.close")) : null)]);
   if (!on.close && !again) add(body, [h("p.soft.centred", t("enroll.verdict.leave"))]);
   announce(title, true);

@@ -8,6 +8,18 @@ const PURPOSES = ["personal", "social", "remix", "commercial", "advertising", "p
 /** Purposes that people regret more often: they stand apart. */
 const GRAVE = new Set(["commercial", "advertising", "political", "adult"]);
 
+/** How the person may look; each stands for the `styles` of the API. */
+const LOOKS = { any: null, stylised: ["stylised"], photoreal: ["photoreal"] };
+/** Who else may be in the video. One who named people (in the app) keeps them. */
+const COMPANY = ["requester", "alone", "anyone"];
+/** Ends that are offered at a press, in days. */
+const ENDS = [30, 90, 365];
+
+/** @param {string[] | null | undefined} styles */
+export function lookOf(styles) {
+  return !styles || styles.length !== 1 ? "any" : styles[0];
+}
+
 /**
  * @param {any} now the permissions that stand, `null` for none
  * @param {(wish: any) => Promise<void>} save
@@ -21,8 +33,14 @@ export function form(now, save) {
   const purpose = (/** @type {string} */ name) => h("label.choice",
     h("input", { type: "checkbox", name: "purpose", value: name, checked: allowed.has(name) }),
     h("span", t(`purpose.${name}.name`), h("span.hint", t(`purpose.${name}.hint`))));
+  const radio = (/** @type {string} */ name, /** @type {string} */ value, /** @type {boolean} */ checked) => h("label.choice",
+    h("input", { type: "radio", name, value, checked }), h("span", t(`${name}.${value}.name`), h("span.hint", t(`${name}.${value}.hint`))));
+  const looks = Object.keys(LOOKS).map((name) => radio("look", name, name === lookOf(now?.styles)));
+  const others = now?.company === "people" ? ["people", ...COMPANY] : COMPANY;
+  const company = others.map((name) => radio("company", name, name === (now?.company ?? "requester")));
+  const perDay = h("input", { type: "number", id: "per-day", min: 1, max: 100000, step: 1, inputmode: "numeric", "aria-describedby": "per-day-hint", value: now?.max_per_day ?? "" });
   const voice = h("input", { type: "checkbox", name: "voice", checked: now?.voice ?? false });
-  const until = h("input", { type: "date", id: "until", min: today(), value: now?.until?.slice(0, 10) ?? "" });
+  const until = h("input", { type: "date", id: "until", "aria-describedby": "until-hint", min: today(), value: now?.until?.slice(0, 10) ?? "" });
   const allow = people("allow", now?.allow ?? []);
   const block = people("block", now?.block ?? []);
   const go = h("button.main", { id: "save" }, t(now ? "me.form.save" : "me.form.give"));
@@ -35,8 +53,12 @@ export function form(now, save) {
       error.hidden = true;
       try {
         await save({
-          // What this form does not show (limits, company, restrictions, …) stays as it was.
+          // What this form does not show (regions, generators, restrictions, …) stays as it was.
           ...(now ?? {}),
+          styles: LOOKS[/** @type {keyof typeof LOOKS} */ (data.get("look"))],
+          company: data.get("company"),
+          company_people: data.get("company") === "people" ? now?.company_people : undefined,
+          max_per_day: perDay.value ? Number(perDay.value) : undefined,
           audience: data.get("audience"),
           purposes: data.getAll("purpose"),
           voice: voice.checked,
@@ -55,10 +77,16 @@ export function form(now, save) {
     h("fieldset", h("legend", t("me.form.who")), h("div.choices.two", audience)),
     h("fieldset", h("legend", t("me.form.what")), h("p.hint", t("me.form.whatHint")), h("div.choices.two", PURPOSES.filter((p) => !GRAVE.has(p)).map(purpose)),
       h("h3.apart", t("me.form.grave")), h("div.choices.two", PURPOSES.filter((p) => GRAVE.has(p)).map(purpose))),
+    h("fieldset", h("legend", t("me.form.look")), h("div.choices.two", looks)),
     h("fieldset", h("legend", t("me.form.voiceTitle")), h("label.choice", voice, h("span", t("me.form.voice"), h("span.hint", t("me.form.voiceHint"))))),
-    h("details", { open: Boolean(now?.allow.length || now?.block.length || now?.until) }, h("summary", t("me.form.more")),
-      h("div.more", allow.element, block.element,
-        h("div", h("label", { for: "until" }, t("me.form.until")), h("p.hint", { id: "until-hint" }, t("me.form.untilHint")), until))),
+    h("fieldset", h("legend", t("me.form.until")), h("p.hint", { id: "until-hint" }, t("me.form.untilHint")),
+      h("div.ends", h("label.visually-hidden", { for: "until" }, t("me.form.untilDay")), until,
+        ENDS.map((days) => h("button.slim", { type: "button", onclick: () => { until.value = inDays(days); until.focus(); } }, t("me.form.inDays", { days }))),
+        h("button.slim", { type: "button", onclick: () => { until.value = ""; until.focus(); } }, t("me.form.noEnd")))),
+    h("details", { open: Boolean(now?.allow.length || now?.block.length || now?.max_per_day || (now && now.company !== "requester")) }, h("summary", t("me.form.more")),
+      h("div.more", allow.element, block.element),
+      h("fieldset", h("legend", t("me.form.company")), h("div.choices.two", company)),
+      h("div", h("label", { for: "per-day" }, t("me.form.perDay")), h("p.hint", { id: "per-day-hint" }, t("me.form.perDayHint")), perDay)),
     error,
     h("div.row.stretch.submit", go, h("p.small.soft", t("me.form.note"))));
   return element;
@@ -86,6 +114,12 @@ function people(kind, given) {
 }
 
 function today() {
+  return inDays(0);
+}
+
+/** The day, where the person is. @param {number} days */
+function inDays(days) {
   const now = new Date();
+  now.setDate(now.getDate() + days);
   return `${now.getFullYear()}-${String(now.getMonth() + 1).padStart(2, "0")}-${String(now.getDate()).padStart(2, "0")}`;
 }

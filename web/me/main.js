@@ -4,11 +4,11 @@ import { get, Problem, send, session } from "../lib/api.js";
 import { announce, byId, confirmed, focusHeading, h, put, save as download } from "../lib/dom.js";
 import { list, load, t, time } from "../lib/i18n.js";
 import { grants, requests, uses, usesPath } from "./activity.js";
-import { form } from "./consent.js";
+import { form, lookOf } from "./consent.js";
 import { deletion, freeze, takeAlong } from "./control.js";
 
 /** The version of what the form says: changes with its words. */
-const TEXT_VERSION = "cameo-me-1";
+const TEXT_VERSION = "cameo-me-2";
 /** Versions of consent that are listed. */
 const HISTORY = 12;
 
@@ -83,7 +83,10 @@ function summary(consent) {
   return h("div.hero.on",
     h("p.headline", t(`audience.${p.audience}.sentence`), " ", purposes.length ? t("me.for", { purposes: list(purposes) }) : t("me.forNothing")),
     h("ul.plain",
+      h("li", t(`look.${lookOf(p.styles)}.sentence`)),
       h("li", t(p.voice ? "me.voiceYes" : "me.voiceNo")),
+      h("li", t(`company.${p.company}.sentence`)),
+      p.max_per_day ? h("li", t("me.perDay", { count: p.max_per_day })) : null,
       h("li", p.until ? t("me.until", { until: time(p.until) }) : t("me.always")),
       p.allow.length ? h("li", t("me.also", { people: list(p.allow.slice(0, 5)), count: p.allow.length })) : null,
       p.block.length ? h("li", t("me.never", { people: list(p.block.slice(0, 5)), count: p.block.length })) : null));

@@ -1,7 +1,7 @@
 // Review: the queue, a case, the decision.
 
 import { get, Problem, send } from "../lib/api.js";
-import { announce, byId, confirmed, focusHeading, h, put } from "../lib/dom.js";
+import { announce, byId, confirmed, focusHeading, h, put, save } from "../lib/dom.js";
 import { load, number, t, time } from "../lib/i18n.js";
 import { scoreBar } from "../lib/plot.js";
 import { signIn } from "../lib/signin.js";
@@ -47,7 +47,7 @@ function look(v) {
     h("p", h("button.quiet.slim", { type: "button", onclick: () => queue() }, t("review.back"))),
     h("h1", t("review.case", { id: short(v.id) })),
     h("p.soft", t("review.about", { attempt: v.attempt, time: time(v.updated_at), policy: v.verdict.policy })),
-    h("section.card", { "aria-labelledby": "checks" }, h("h2", { id: "checks" }, t("review.checks")), h("ul.cases", v.verdict.checks.map(check))),
+    h("section.card", { "aria-labelledby": "checks" }, h("h2", { id: "checks" }, t("review.checks")), earlier(v.verdict.earlier), h("ul.cases", v.verdict.checks.map(check))),
     v.quality ? quality(v.quality) : null,
     evidence,
     decision(v));
@@ -68,6 +68,13 @@ function check(c) {
     c.reasons.map((/** @type {any} */ r) => h("p.small", t(`reason.${r.code}.meaning`))));
 }
 
+/** Where a single step was repeated: what stands from before, and whether the faces fit. @param {any} e */
+function earlier(e) {
+  if (!e) return null;
+  const one = (/** @type {number | null} */ n) => (n === null ? "–" : number(n, { maximumFractionDigits: 3 }));
+  return h("p.note", t("review.earlier", { check: t(`check.${e.check}`), attempt: e.attempt, distance: one(e.face_distance), limit: one(e.face_threshold) }));
+}
+
 /** @param {any} q */
 function quality(q) {
   return h("details.card", h("summary", t("review.quality")), h("ul.qualities", Object.entries(q.components).filter(([, v]) => typeof v === "number").map(([name, v]) => h("li", h("span", name.replace(/([a-z])([A-Z])/g, "$1 $2")), scoreBar({ score: /** @type {number} */ (v), threshold: null, max: 100, good: /** @type {number} */ (v) >= 50, label: `${name}: ${v} / 100` }), h("span.num.small", /** @type {number} */ (v))))));
@@ -76,12 +83,21 @@ function quality(q) {
 /** Asks for the evidence, which is logged, and draws it. @param {any} v @param {Element} place */
 async function show(v, place) {
   try {
-    const { evidence } = await get(`/v1/reviews/${v.id}`);
-    put(place, h("h2", { id: "evidence" }, t("review.evidence")), evidence ? charts(evidence) : h("p.note", t("review.gone")));
+    const { evidence, first_approval: first } = await get(`/v1/reviews/${v.id}`);
+    put(place, h("h2", { id: "evidence" }, t("review.evidence")),
+      first ? h("p.note", t(first.own ? "review.approvedByYou" : "review.approvedOnce", { time: time(first.at) }), " ", h("q", first.reason)) : null,
+      evidence ? charts(evidence) : h("p.note", t("review.gone")),
+      evidence ? h("div.row.after", h("button.slim", { type: "button", id: "bundle", onclick: () => bundle(v) }, t("review.bundle"))) : null);
     announce(t("review.shown"));
   } catch (e) {
     failed(e);
   }
+}
+
+/** The verdict with all it rests on, as a file that can be replayed elsewhere. Logged, too. @param {any} v */
+async function bundle(v) {
+  const whole = await get(`/v1/reviews/${v.id}/bundle`);
+  save(`cameo-verdict-${v.id}-${whole.attempt}.json`, new Blob([JSON.stringify(whole)], { type: "application/json" }));
 }
 
 /** @param {any} v */
@@ -92,14 +108,16 @@ function decision(v) {
     const yes = await confirmed({ title: t(`review.${what}Ask`), body: [h("p", t(`review.${what}Means`)), h("blockquote", reason.value)], yes: t(`review.${what}`), no: t("common.cancel"), danger: what === "reject" });
     if (!yes) return;
     try {
-      await send("POST", `/v1/reviews/${v.id}/decision`, { decision: what, reason: reason.value.trim() });
-      await queue(`review.${what}Done`);
+      const now = await send("POST", `/v1/reviews/${v.id}/decision`, { decision: what, reason: reason.value.trim() });
+      await queue(now.state === "review" ? "review.approveFirst" : `review.${what}Done`);
     } catch (e) {
       if (e instanceof Problem && e.kind === "wrong-state") await queue("review.already");
+      else if (e instanceof Problem && e.kind === "second-reviewer-needed") await queue("review.approveOther");
       else failed(e);
     }
   };
   return h("section.card", { "aria-labelledby": "decide" }, h("h2", { id: "decide" }, t("review.decide")),
+    v.verdict.checks.some((/** @type {any} */ c) => c.status === "fail") ? h("p.note", { id: "takes-two" }, t("review.takesTwo")) : null,
     h("label", { for: "reason" }, t("review.reason")), h("p.hint", { id: "reason-hint" }, t("review.reasonHint")), reason,
     h("div.row.stretch.decide", h("button.main", { type: "button", id: "approve", onclick: () => decide("approve") }, t("review.approve")), h("button.danger", { type: "button", id: "reject", onclick: () => decide("reject") }, t("review.reject"))));
 }

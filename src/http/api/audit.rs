@@ -19,6 +19,7 @@ use crate::http::auth::Key;
 use crate::http::body::{Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::service::Error;
+use crate::store::published::Published;
 use crate::tlog::export::Format;
 use crate::tlog::{Filter, Hash};
 
@@ -264,6 +265,64 @@ pub(super) async fn reconciliation(
 pub(super) async fn checkpoint(Ax(state): Ax<State>) -> Result<Response, Problem> {
     let note = state.services.checkpoint().await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
+}
+
+/// Which checkpoints.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointsQuery {
+    /// Only those of fewer entries: the `next` of the page before.
+    before: Option<u64>,
+    /// At most so many, up to 100.
+    #[serde(default = "twenty")]
+    limit: u32,
+}
+
+fn twenty() -> u32 {
+    20
+}
+
+/// A checkpoint as it was published.
+#[derive(Serialize, ToSchema)]
+pub struct PublishedView {
+    /// How many entries it covers.
+    size: u64,
+    /// When it was first published (RFC 3339).
+    at: String,
+    /// The signed note (C2SP tlog-checkpoint), with the cosignatures of witnesses.
+    note: String,
+}
+
+/// A page of published checkpoints, the largest first.
+#[derive(Serialize, ToSchema)]
+pub struct Checkpoints {
+    /// The checkpoints.
+    checkpoints: Vec<PublishedView>,
+    /// The `before` of the next page, where there may be one.
+    next: Option<u64>,
+}
+
+/// Lists the checkpoints that were published, with the cosignatures of witnesses.
+#[utoipa::path(get, path = "/v1/audit/checkpoints", tag = "audit", params(CheckpointsQuery),
+    security(("api_key" = [])),
+    responses((status = 200, body = Checkpoints),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn checkpoints(
+    Ax(state): Ax<State>,
+    key: Key,
+    Query(q): Query<CheckpointsQuery>,
+) -> Result<Json<Checkpoints>, Problem> {
+    key.of(Role::Auditor)?;
+    let below = q.before.unwrap_or(u64::MAX);
+    let found = state.services.published_checkpoints(below, q.limit).await?;
+    let full = found.len() >= q.limit.clamp(1, crate::service::audit::MAX_CHECKPOINTS) as usize;
+    let next = found.last().filter(|c| full && c.size > 0).map(|c| c.size);
+    let view = |c: Published| PublishedView {
+        size: c.size,
+        at: c.at.rfc3339(),
+        note: String::from_utf8_lossy(&c.note).into_owned(),
+    };
+    Ok(Json(Checkpoints { checkpoints: found.into_iter().map(view).collect(), next }))
 }
 
 /// Proves that an entry is in the log.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cameos;
+pub mod capture;
 pub mod decisions;
 pub mod disclosures;
 pub mod generator;
@@ -82,11 +83,12 @@ pub fn router() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(verifications::create))
         .routes(routes!(verifications::read))
-        .routes(routes!(verifications::capture))
+        .routes(routes!(capture::send, capture::append, capture::progress))
         .routes(routes!(verifications::retry))
         .routes(routes!(verifications::events))
         .routes(routes!(reviews::queue))
         .routes(routes!(reviews::inspect))
+        .routes(routes!(reviews::bundle))
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
         .routes(routes!(notices::list))
@@ -134,6 +136,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(disclosures::approve))
         .routes(routes!(disclosures::read))
         .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::checkpoints))
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(well_known::cose_keys))

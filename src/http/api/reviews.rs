@@ -50,6 +50,8 @@ pub struct CaseView {
     pub evidence: Option<Value>,
     /// Whose face it seems to be besides.
     pub matches: Vec<MatchView>,
+    /// Another reviewer's approval, where a check failed and two have to approve.
+    pub first_approval: Option<FirstApproval>,
 }
 
 /// Somebody with a face like this.
@@ -80,6 +82,25 @@ impl From<Alike> for MatchView {
             Alike::Gone => none,
         }
     }
+}
+
+/// The first of two approvals.
+#[derive(Serialize, ToSchema)]
+pub struct FirstApproval {
+    /// When (RFC 3339).
+    pub at: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it is the caller's own.
+    pub own: bool,
+}
+
+/// Which attempt.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// The attempt; the last one where it is left out.
+    attempt: Option<u32>,
 }
 
 /// A reviewer's decision.
@@ -127,10 +148,34 @@ pub(super) async fn inspect(
             crate::service::Error::Internal(format!("evidence that was parsed: {e}"))
         })?;
     let matches = case.alike.into_iter().map(MatchView::from).collect();
-    Ok(Json(CaseView { verification: view(&state, &case.verification), evidence, matches }))
+    let first_approval = case.first.map(|first| FirstApproval {
+        at: first.at.rfc3339(),
+        own: first.by == caller.key,
+        reason: first.reason,
+    });
+    let verification = view(&state, &case.verification);
+    Ok(Json(CaseView { verification, evidence, matches, first_approval }))
 }
 
-/// Settles a case. An approval enrols the identity that was measured.
+/// Gives a verdict with everything it rests on, as `cameo verify --bundle` replays it: challenge, hashes of the
+/// models, evidence, scores, thresholds, policy. Personal data, but no picture, sound, embedding or name. In
+/// any state of the verification, as long as the evidence is kept. The look is logged.
+#[utoipa::path(get, path = "/v1/reviews/{id}/bundle", tag = "review",
+    params(("id" = String, Path), Which), security(("api_key" = [])),
+    responses((status = 200, body = Value, content_type = "application/json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn bundle(
+    Ax(state): Ax<State>,
+    key: Key,
+    Path(id): Path<VerificationId>,
+    Query(which): Query<Which>,
+) -> Result<Json<crate::liveness::bundle::Bundle>, Problem> {
+    let caller = key.of(Role::Reviewer)?;
+    Ok(Json(state.services.bundle(&caller, &id, which.attempt).await?))
+}
+
+/// Settles a case. An approval enrols the identity that was measured. Where a check failed, two reviewers have
+/// to approve: after the first one the case stays in `review`.
 #[utoipa::path(post, path = "/v1/reviews/{id}/decision", tag = "review",
     params(("id" = String, Path)), request_body = DecideCase, security(("api_key" = [])),
     responses((status = 200, body = VerificationView),

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Request, State as Ax};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State as Ax;
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use crate::http::State;
 use crate::http::auth::{Bearer, Key};
 use crate::http::body::{Body, Path};
 use crate::http::once::{self, IdempotencyKey, once};
-use crate::http::problem::{Problem, ProblemBody, Type};
+use crate::http::problem::{Problem, ProblemBody};
 use crate::service::Error;
 use crate::service::onboard::{Start, Started};
 use crate::service::progress::Stage;
@@ -68,6 +68,24 @@ pub struct ChallengeView {
     pub max_duration_s: u64,
     /// The largest capture, in bytes.
     pub max_bytes: u64,
+    /// Where a single step is repeated: the attempt from which the other step stands. The cues of that
+    /// other one are left out here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completes: Option<u32>,
+}
+
+/// What a verdict took over from an earlier attempt.
+#[derive(Serialize, ToSchema)]
+pub struct EarlierView {
+    /// The attempt.
+    pub attempt: u32,
+    /// The check whose result comes from there: `speech` or `motion`.
+    pub check: &'static str,
+    /// Distance between the faces of both captures, in the embedding model's metric; null where they could not be
+    /// compared.
+    pub face_distance: Option<f32>,
+    /// Distance above which they count as two people.
+    pub face_threshold: f32,
 }
 
 /// For how long what is kept, in seconds after the verdict. Zero: not at all.
@@ -77,6 +95,8 @@ pub struct KeepsView {
     pub capture_s: u64,
     /// What was measured in it.
     pub evidence_s: u64,
+    /// Where one step alone failed: an encrypted sample of face or voice, so that it can be repeated.
+    pub sample_s: u64,
 }
 
 /// A check of the verdict.
@@ -122,6 +142,9 @@ pub struct VerdictView {
     pub policy: String,
     /// Every check.
     pub checks: Vec<CheckView>,
+    /// What was taken over from an earlier attempt, where this one repeated a single step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierView>,
 }
 
 /// A reviewer's decision.
@@ -152,6 +175,9 @@ pub struct VerificationView {
     pub keeps: KeepsView,
     /// What the person is asked to do; only while an answer is awaited.
     pub challenge: Option<ChallengeView>,
+    /// What a retry would ask for now: `everything`, or where nothing else failed `speech` or `motion`
+    /// alone. Null where there is nothing to retry. What is asked stands in the new challenge.
+    pub retry: Option<&'static str>,
     /// What was concluded.
     pub verdict: Option<VerdictView>,
     /// Face image quality components by the names of ISO/IEC 29794-5 (OFIQ), 0 to 100.
@@ -238,40 +264,9 @@ pub(super) async fn read(
     Ok(axum::Json(view(&state, &found)))
 }
 
-/// Sends the capture: one WebM (VP8 or VP9 with Opus) or MP4 (H.264 with AAC) file as the body.
-#[utoipa::path(put, path = "/v1/verifications/{id}/capture", tag = "onboarding",
-    params(("id" = String, Path)), security(("client_token" = [])),
-    request_body(content = Vec<u8>, content_type = "video/webm", description = "The recorded file (video/webm or video/mp4)"),
-    responses(
-        (status = 202, body = VerificationView),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-    ))]
-pub(super) async fn capture(
-    Ax(state): Ax<State>,
-    bearer: Bearer,
-    Path(id): Path<VerificationId>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Problem> {
-    let verification = bearer.own_verification(&state, &id).await?;
-    media_type(&headers)?;
-    let max = state.services.settings().max_capture_bytes;
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|n: u64| n > max) {
-        return Err(Error::CaptureTooLarge { max }.into());
-    }
-    let pause = state.limits.upload_pause;
-    let pieces = patient(request.into_body().into_data_stream(), pause);
-    let queued = state.services.receive_capture(&verification, pieces).await?;
-    Ok((StatusCode::ACCEPTED, axum::Json(view(&state, &queued))).into_response())
-}
-
 /// Opens another attempt after one that was rejected, failed or expired: a new challenge and a new
-/// client token; the old token is good no more.
+/// client token; the old token is good no more. Where nothing but one step failed (`retry` says so), the
+/// challenge asks for that step alone, for as long as the service keeps what it needs for that.
 #[utoipa::path(post, path = "/v1/verifications/{id}/retry", tag = "onboarding",
     params(("id" = String, Path), ("Idempotency-Key" = String, Header)),
     security(("api_key" = []), ("client_token" = [])),
@@ -378,37 +373,6 @@ fn event<T: Serialize>(name: &str, data: &T) -> Event {
     Event::default().event(name).json_data(data).unwrap_or_default()
 }
 
-/// A browser says `video/webm;codecs=…`; what the file really is, is found out in the sandbox.
-fn media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let bare = given.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    if ["video/webm", "video/mp4", "video/quicktime", "application/octet-stream"]
-        .contains(&bare.as_str())
-    {
-        return Ok(());
-    }
-    Err(Problem::new(
-        Type::UnsupportedMediaType,
-        "send the capture as `Content-Type: video/webm` or `video/mp4`",
-    ))
-}
-
-/// The pieces of a body, as long as they keep coming.
-fn patient<S, E>(pieces: S, pause: Duration) -> impl Stream<Item = Result<bytes::Bytes, ()>> + Send
-where
-    S: Stream<Item = Result<bytes::Bytes, E>> + Send,
-    E: Send,
-{
-    stream::unfold(Some(Box::pin(pieces)), move |pieces| async move {
-        let mut pieces = pieces?;
-        match tokio::time::timeout(pause, pieces.next()).await {
-            Ok(None) => None,
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
-            Ok(Some(Err(_))) | Err(_) => Some((Err(()), None)),
-        }
-    })
-}
-
 fn started(state: &State, s: &Started) -> StartedView {
     StartedView {
         verification: view(state, &s.verification),
@@ -427,7 +391,12 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
         expires_at: v.challenge.expires_at.rfc3339(),
         max_duration_s: state.services.decoder().limits().max_duration_ms / 1000,
         max_bytes: settings.max_capture_bytes,
+        completes: v.challenge.completes,
     });
+    let retry =
+        v.state.after(crate::domain::verification::Event::Retried).is_ok().then(|| {
+            state.services.repeatable(v).map_or("everything", |repeat| repeat.step.name())
+        });
     let failure = v.failure.as_deref().map(|code| {
         let p = Problem::of_failure(code);
         ProblemBody {
@@ -446,8 +415,10 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
         keeps: KeepsView {
             capture_s: settings.keep_capture.as_secs(),
             evidence_s: settings.keep_evidence.as_secs(),
+            sample_s: settings.repeat_within.as_secs(),
         },
         challenge,
+        retry,
         verdict: v.verdict.as_ref().map(verdict),
         quality: v.quality.clone(),
         timings: v.timings.clone(),
@@ -478,5 +449,11 @@ fn verdict(v: &Verdict) -> VerdictView {
         decision: v.decision,
         policy: v.policy.clone(),
         checks: v.checks.iter().map(check).collect(),
+        earlier: v.earlier.map(|e| EarlierView {
+            attempt: e.attempt,
+            check: e.check.name(),
+            face_distance: e.distance,
+            face_threshold: e.threshold,
+        }),
     }
 }

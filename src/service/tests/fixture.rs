@@ -229,6 +229,8 @@ async fn open(
             max_capture_bytes: 1 << 20,
             keep_capture: Duration::ZERO,
             keep_evidence: Duration::ZERO,
+            override_by_two: true,
+            repeat_within: Duration::from_mins(15),
             review_within: Duration::from_hours(72),
             policy: Policy::balanced(),
             identity: IdentityRules::default(),

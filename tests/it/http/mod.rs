@@ -7,6 +7,8 @@ mod identity;
 mod onboarding;
 mod pages;
 mod real_clips;
+mod resume;
+mod step_retry;
 mod story;
 mod transparency;
 mod uses;

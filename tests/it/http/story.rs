@@ -40,7 +40,7 @@ async fn enrolled(app: &TestApp) -> (Value, String) {
         let refused = app.post(&path, &app.reviewer, &silent).await;
         assert_eq!(refused.problem(), "invalid-request");
         let approval = json!({ "decision": "approve", "reason": "looked at it" });
-        done = app.post(&path, &app.reviewer, &approval).await.json();
+        done = app.approve(&id, "looked at it").await;
         let twice = app.post(&path, &app.reviewer, &approval).await;
         assert_eq!((twice.status.as_u16(), twice.problem().as_str()), (409, "wrong-state"));
     }

@@ -16,6 +16,7 @@ use super::fixture::{Fixture, T0, at, settlement, subject};
 
 fn verdict(decision: Decision) -> Verdict {
     Verdict {
+        earlier: None,
         decision,
         checks: vec![CheckResult {
             check: Check::Motion,

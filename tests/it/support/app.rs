@@ -240,6 +240,21 @@ impl TestApp {
         self.call(request).await
     }
 
+    /// Approves a case in review, by two reviewers where that takes two.
+    pub(crate) async fn approve(&self, id: &str, reason: &str) -> Value {
+        let path = format!("/v1/reviews/{id}/decision");
+        let approval = json!({ "decision": "approve", "reason": reason });
+        let first = self.post(&path, &self.reviewer, &approval).await.json();
+        if first["state"] != "review" {
+            return first;
+        }
+        let again = self.post(&path, &self.reviewer, &approval).await;
+        assert_eq!(again.problem(), "second-reviewer-needed");
+        let name = format!("second for {id}");
+        let second = self.services.create_key(Role::Reviewer, &name).await.unwrap().1;
+        self.post(&path, second.expose(), &approval).await.json()
+    }
+
     /// Waits until a verification is settled.
     pub(crate) async fn settled(&self, id: &str) -> Value {
         for _ in 0..1200 {
