@@ -26,7 +26,7 @@ use crate::liveness::Policy;
 use crate::media::{Decoder, Limits, sandbox};
 use crate::outbound::{self, Outbound};
 use crate::service::publish::{LogSettings, Witness};
-use crate::service::{Controller, Parts, Script, Services, Settings};
+use crate::service::{Controller, IdentityRules, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
 use crate::tlog::LogKey;
 use crate::tlog::witness::WitnessKey;
@@ -165,7 +165,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
         db,
         clock,
         entropy,
-        master: MasterKeys::new(master, previous),
+        master: Arc::new(MasterKeys::new(master, previous)),
         models: Arc::new(models),
         decoder,
         outbound: Outbound::new(outbound::Policy {
@@ -284,7 +284,7 @@ fn settings(
 ) -> Result<Settings> {
     let v = &config.verification;
     let Some(policy) = Policy::named(&v.policy) else {
-        bail!("verification.policy names no policy: use balanced or strict");
+        bail!("verification.policy names no policy: use convenience, balanced or strict");
     };
     let seconds = Duration::from_secs;
     let days = |n: u32| Duration::from_hours(24) * n;
@@ -308,6 +308,12 @@ fn settings(
         repeat_within: seconds(v.repeat_within_s),
         review_within: seconds(v.review_within_s),
         policy,
+        identity: IdentityRules {
+            duplicates: v.duplicates == config::Guard::Review,
+            duplicate_distance: v.duplicate_distance,
+            protected_rejects: v.protected == config::Bar::Reject,
+            minimum_age: v.minimum_age,
+        },
         workers: config.workers(),
         max_queue: v.max_queue,
         max_tries: v.max_tries,

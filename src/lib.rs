@@ -8,14 +8,15 @@
 //! # The house
 //!
 //! The way of a capture: [`media`] decodes it in a sandbox, [`infer`] measures it, [`liveness`]
-//! judges the evidence, [`identity`] turns it into templates, [`store`] keeps them sealed by
-//! [`crypto`], [`token`] carries them to a generator, and [`tlog`] remembers that it happened.
+//! judges the evidence, [`identity`] turns it into templates, [`search`] finds who has that face
+//! already, [`store`] keeps them sealed by [`crypto`], [`token`] carries them to a generator, and
+//! [`tlog`] remembers that it happened.
 //! [`service`] joins those rooms into use cases; [`http`] and [`cli`] are the two doors.
 //!
 //! # The import rule
 //!
 //! ```text
-//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, drawn, outbound}
+//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, search, drawn, outbound}
 //!                                         -> receipt -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
@@ -56,6 +57,8 @@ pub mod media;
 #[cfg(feature = "service")]
 pub mod outbound;
 pub mod receipt;
+#[cfg(feature = "service")]
+pub mod search;
 #[cfg(feature = "service")]
 pub mod service;
 #[cfg(feature = "service")]

@@ -1,15 +1,19 @@
 //! A verdict over two captures: one step done again, the other one standing from before.
 //!
-//! Picture, continuity and presentation attacks are judged on the new capture as ever, and so is the
-//! repeated step. The step that stands keeps the result it had. Both captures have to show one
+//! Picture, continuity and attacks are judged on the new capture as ever, and so is the
+//! repeated step. The step that stands keeps the result it had; lips and voice belong to the step
+//! that was spoken. Both captures have to show one
 //! face, or the steps of two people could be put together; and what was open in the earlier capture
 //! stays open, so that nobody is verified by a capture that was not judged live.
 
-use super::{check_all, fuse, result};
+use super::{check_all, fuse, is_attack, result};
 use crate::domain::evidence::{EVIDENCE_VERSION, Evidence};
 use crate::domain::step::{Earlier, Step};
 use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, Verdict};
 use crate::liveness::Policy;
+
+/// Checks of every verdict beside that of one step.
+const OTHER_CHECKS: usize = 6;
 
 /// The earlier attempt whose other step stands.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +36,13 @@ pub fn step_to_repeat(verdict: &Verdict, policy: &Policy) -> Option<Step> {
         .into_iter()
         .find(|s| status(s.check()) == Some(Status::Fail) && passed(s.other().check()))?;
     let sound = passed(Check::Quality) && passed(Check::Continuity);
-    let attack = verdict.check(Check::Pad).is_none_or(|pad| {
-        let (score, threshold) = (pad.score.unwrap_or(1.0), pad.threshold.unwrap_or(0.0));
-        pad.status == Status::Fail && score < threshold * policy.pad.rejects_below
-    });
+    let attack = verdict.check(Check::Pad).is_none() || is_attack(&verdict.checks, policy);
     (verdict.decision == Decision::Rejected && sound && !attack).then_some(step)
 }
 
 /// Judges a capture that repeats `step`, with the other step's result taken from `base`.
 pub fn judge_repeat(evidence: &Evidence, step: Step, base: &Base<'_>, policy: &Policy) -> Verdict {
-    let (checks, overwhelming_attack) = check_all(evidence, policy);
+    let checks = check_all(evidence, policy);
     let mut verdict = Verdict {
         decision: Decision::Review,
         checks,
@@ -55,7 +56,7 @@ pub fn judge_repeat(evidence: &Evidence, step: Step, base: &Base<'_>, policy: &P
     };
     take_over(&mut verdict.checks, step, base, evidence.identity.threshold);
     let known = evidence.version == EVIDENCE_VERSION;
-    verdict.decision = match fuse(&verdict.checks, overwhelming_attack) {
+    verdict.decision = match fuse(&verdict.checks, policy) {
         Decision::Verified if !known || left_open(step, base.verdict) => Decision::Review,
         decision => decision,
     };
@@ -66,9 +67,9 @@ pub fn judge_repeat(evidence: &Evidence, step: Step, base: &Base<'_>, policy: &P
 fn take_over(checks: &mut [CheckResult], step: Step, base: &Base<'_>, threshold: f32) {
     let stands = step.other().check();
     for check in checks {
-        if check.check == stands
-            && let Some(earlier) = base.verdict.check(stands)
-        {
+        let stays =
+            check.check == stands || (check.check == Check::Sync && stands == Check::Speech);
+        if stays && let Some(earlier) = base.verdict.check(check.check) {
             *check = earlier.clone();
         } else if check.check == Check::Continuity {
             let found = match base.distance {
@@ -86,10 +87,14 @@ fn take_over(checks: &mut [CheckResult], step: Step, base: &Base<'_>, threshold:
     }
 }
 
-/// Whether the earlier capture left anything open beside the step that is repeated.
+/// Whether the earlier capture left anything open beside the step that is repeated. Lips and voice are
+/// repeated with the digits: there, only what was found against them stays.
 fn left_open(step: Step, earlier: &Verdict) -> bool {
     let others = earlier.checks.iter().filter(|c| c.check != step.check());
-    others.clone().count() < 4 || others.clone().any(|c| c.status != Status::Pass)
+    let repeated = |c: &CheckResult| c.check == Check::Sync && step == Step::Speech;
+    let settled =
+        |c: &CheckResult| c.status == Status::Pass || (repeated(c) && c.status != Status::Fail);
+    others.clone().count() < OTHER_CHECKS || !others.clone().all(settled)
 }
 
 #[cfg(test)]
@@ -102,7 +107,8 @@ mod tests {
 
     fn verdict(decision: Decision, statuses: [Status; 5]) -> Verdict {
         let check = |(check, status)| result(check, status, Some(0.5), Some(0.4), vec![]);
-        let checks = ORDER.into_iter().zip(statuses).map(check).collect();
+        let others = [(Check::Sync, Pass), (Check::Injection, Pass)];
+        let checks = ORDER.into_iter().zip(statuses).chain(others).map(check).collect();
         Verdict { decision, checks, policy: "test/1".into(), earlier: None }
     }
 
@@ -127,9 +133,10 @@ mod tests {
             assert_eq!(step_to_repeat(&verdict(Decision::Review, statuses), &policy), None);
         }
         let mut attack = verdict(Decision::Rejected, [Pass, Fail, Pass, Pass, Fail]);
-        attack.checks[4].score = Some(0.05);
+        attack.checks[4] = attack.checks[4].clone().weighing(-2.0, 1.0);
+        assert_eq!(step_to_repeat(&attack, &policy), Some(Step::Speech));
         assert_eq!(step_to_repeat(&attack, &Policy::strict()), None);
-        attack.checks.pop();
+        attack.checks.remove(4);
         assert_eq!(step_to_repeat(&attack, &policy), None);
     }
 
@@ -149,7 +156,7 @@ mod tests {
             let base = Base { attempt: 1, verdict: &earlier, distance };
             let mut checks = fresh.checks.clone();
             take_over(&mut checks, Step::Speech, &base, 0.4);
-            assert_eq!(fuse(&checks, false), decision, "{distance:?}");
+            assert_eq!(fuse(&checks, &Policy::balanced()), decision, "{distance:?}");
             assert_eq!(checks[2], earlier.checks[2]);
             assert_eq!(checks[1], fresh.checks[1], "the repeated step is judged anew");
         }
@@ -164,5 +171,30 @@ mod tests {
         let mut less = verdict(Decision::Rejected, [Pass, Fail, Pass, Pass, Pass]);
         less.checks.pop();
         assert!(left_open(Step::Speech, &less), "a check that is missing was not passed");
+    }
+
+    #[test]
+    fn lips_and_voice_go_with_the_spoken_step() {
+        let status = |v: &Verdict| v.check(Check::Sync).unwrap().status;
+        let with_sync = |decision, statuses, sync| {
+            let mut v = verdict(decision, statuses);
+            v.checks[5].status = sync;
+            v
+        };
+        let spoken = with_sync(Decision::Rejected, [Pass, Pass, Fail, Pass, Pass], Pass);
+        let base = Base { attempt: 1, verdict: &spoken, distance: Some(0.2) };
+        let mut fresh =
+            with_sync(Decision::Review, [Pass, Inconclusive, Pass, Pass, Pass], Inconclusive);
+        take_over(&mut fresh.checks, Step::Motion, &base, 0.4);
+        assert_eq!(status(&fresh), Pass, "nothing was said the second time");
+
+        let failed = [Pass, Fail, Pass, Pass, Pass];
+        let silent = with_sync(Decision::Rejected, failed, Inconclusive);
+        assert!(!left_open(Step::Speech, &silent));
+        assert!(left_open(Step::Speech, &with_sync(Decision::Rejected, failed, Fail)));
+        let base = Base { attempt: 1, verdict: &silent, distance: Some(0.2) };
+        let mut fresh = with_sync(Decision::Review, [Pass, Pass, Inconclusive, Pass, Pass], Fail);
+        take_over(&mut fresh.checks, Step::Speech, &base, 0.4);
+        assert_eq!(status(&fresh), Fail, "what is said again is judged anew");
     }
 }

@@ -108,6 +108,7 @@ impl Inner {
                 &format!("verifications/{}.json", v.id),
                 &json!({
                     "id": v.id.as_str(), "state": v.state.name(), "locale": v.locale,
+                    "attested_age": v.attested_age,
                     "consent_text_version": v.consent_text_version,
                     "created_at": v.created.rfc3339(), "updated_at": v.updated.rfc3339(),
                     "verdict": v.verdict, "quality": v.quality, "failure": v.failure,

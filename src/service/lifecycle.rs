@@ -134,6 +134,7 @@ impl Inner {
             deletions::insert(tx, &deletion).await?;
             Ok::<_, Error>((deletion, remains.captures))
         })?;
+        self.forget_face(id);
         for name in &captures {
             self.spool.delete(name);
         }

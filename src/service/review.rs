@@ -1,6 +1,8 @@
 //! Review: a person decides where the evidence did not.
 
 use super::access::Caller;
+use super::duplicates::Alike;
+use super::gallery::Proposed;
 use super::ledger::Note;
 use super::onboard;
 use super::progress::Stage;
@@ -12,10 +14,11 @@ use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::template::Template;
 use crate::domain::verdict::{Status, Verdict};
 use crate::domain::verification::State;
+use crate::env::Millis;
 use crate::liveness::bundle::{BUNDLE_VERSION, Bundle, EarlierAttempt, policy_of};
 use crate::run_tx;
 use crate::store::verifications::{self, Review, Verification};
-use crate::store::{Tx, attempts, failures, review_approvals};
+use crate::store::{Tx, attempts, failures, findings, review_approvals};
 use crate::tlog::Kind;
 
 /// What a reviewer decides.
@@ -35,6 +38,8 @@ pub struct Case {
     pub verification: Verification,
     /// What was measured.
     pub evidence: Option<Evidence>,
+    /// Whose face it seems to be besides.
+    pub alike: Vec<Alike>,
     /// Another reviewer's approval, where two are needed: who, when, why.
     pub first: Option<Review>,
 }
@@ -87,8 +92,9 @@ impl Inner {
                     .commit("verification", id.as_str()),
             )?;
             ledger.write(tx).await?;
+            let alike = self.alikes(tx, id, verification.attempt).await?;
             let first = review_approvals::get(tx, id, verification.attempt).await?;
-            Ok(Case { verification, evidence, first })
+            Ok(Case { verification, evidence, alike, first })
         })
     }
 
@@ -113,6 +119,10 @@ impl Inner {
             });
         }
         let now = self.clock().now();
+        let proposed = match decision {
+            Decision::Approve => self.suspects_of_case(id).await?,
+            Decision::Reject => Proposed::default(),
+        };
         let decided = run_tx!(self.db(), "review.decide", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let v = onboard::get(tx, id).await?;
@@ -137,7 +147,7 @@ impl Inner {
                                 .commit("reason", reason),
                         )?;
                         ledger.write(tx).await?;
-                        return Ok(v);
+                        return Ok(Some(v));
                     }
                 }
             }
@@ -145,6 +155,9 @@ impl Inner {
                 Decision::Reject => (State::Rejected, None),
                 Decision::Approve => {
                     let template = self.candidate(tx, &person, &v).await?;
+                    if self.finds_more(tx, &v, &template, &proposed, now).await? {
+                        return Ok(None);
+                    }
                     let cameo: CameoId =
                         self.enrol(tx, &person, &v.subject, id, &template, now).await?;
                     (State::Verified, Some(cameo))
@@ -171,7 +184,13 @@ impl Inner {
             }
             ledger.add(note)?;
             ledger.write(tx).await?;
-            onboard::get(tx, id).await
+            onboard::get(tx, id).await.map(Some)
+        })?;
+        let decided = decided.ok_or_else(|| Error::Invalid {
+            field: "decision",
+            reason: "somebody else has been enrolled with this face meanwhile: look at the case \
+                     again"
+                .into(),
         })?;
         if decided.state == State::Review {
             return Ok(decided);
@@ -179,6 +198,36 @@ impl Inner {
         self.progress.set(id, Stage::Settled);
         metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
         Ok(decided)
+    }
+
+    /// Asks the gallery about the face of a case.
+    async fn suspects_of_case(&self, id: &VerificationId) -> Result<Proposed> {
+        let mut tx = self.db().read().await?;
+        let v = onboard::get(&mut tx, id).await?;
+        let person = self.known_person(&mut tx, &v.subject).await?;
+        let sealed = attempts::candidate(&mut tx, id, v.attempt).await?;
+        drop(tx);
+        let (Some(person), Some(sealed)) = (person, sealed) else {
+            return Ok(Proposed::default());
+        };
+        let place = evidence_place(id, v.attempt);
+        self.suspects(&v.subject, &person.open(Sealed::Template, &place, &sealed)?).await
+    }
+
+    /// Whether there are matches by now that the reviewer has not seen; they are kept, to be seen.
+    async fn finds_more(
+        &self,
+        tx: &mut Tx,
+        v: &Verification,
+        template: &Template,
+        proposed: &Proposed,
+        now: Millis,
+    ) -> Result<bool> {
+        let known = findings::of_attempt(tx, &v.id, v.attempt).await?;
+        let mut found = self.matches(tx, &v.subject, template, proposed).await?;
+        found.retain(|m| known.iter().all(|k| k.matched != *m));
+        self.keep_matches(tx, v, &found, now).await?;
+        Ok(!found.is_empty())
     }
 
     /// The template that an approval enrols.

@@ -391,6 +391,36 @@ async fn a_disclosure_opens_one_persons_entries_for_a_day() {
     app.log_holds().await;
 }
 
+/// Effects and entries are held against each other, both ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_without_entries_and_entries_without_effects_are_found() {
+    let app = TestApp::start(Setup::default()).await;
+    let cameo = app.given("ann", 1).await;
+    let (answer, _) = app.granted(&cameo).await;
+    let of_use = format!("/v1/uses/{}", answer["use_id"].as_str().unwrap());
+    let report = json!({ "state": "published" });
+    let reported = app.post(&format!("{of_use}/outcome"), &app.generator, &report).await;
+    assert_eq!(reported.status, 201);
+    let asked = app.post(&format!("{of_use}/takedown"), &app.app, &json!({})).await;
+    assert!(asked.status.is_success(), "{}", asked.status);
+    let reconciled = async || app.get("/v1/audit/reconciliation", &app.auditor).await.json();
+    let whole = reconciled().await;
+    let agree = json!({ "uses": 1, "consents": 1, "outcomes": 1, "takedowns": 1 });
+    assert_eq!(whole, json!({ "agree": agree, "mismatches": [] }));
+
+    tamper(&app, "UPDATE use_outcomes SET log_index = log_index - 1").await;
+    let found = reconciled().await["mismatches"].clone();
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+    assert!(found.as_array().unwrap().iter().all(|m| m["of"] == "outcomes"));
+    tamper(&app, "DELETE FROM use_outcomes").await;
+    assert_eq!(
+        reconciled().await["mismatches"][0]["what"],
+        "an entry whose effect is not recorded"
+    );
+    tamper(&app, "DELETE FROM takedowns").await;
+    assert_eq!(reconciled().await["mismatches"].as_array().unwrap().len(), 2);
+}
+
 /// Two services that are each other's witness: one asks, the other cosigns; a log that forked gets no
 /// cosignature and is not published.
 #[tokio::test(flavor = "multi_thread")]
