@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["crypto"],
     &["tlog", "token"],
     &["receipt"],
-    &["store", "infer", "media", "liveness", "identity", "drawn", "outbound"],
+    &["store", "infer", "media", "liveness", "identity", "drawn", "workshop", "outbound"],
     &["service"],
     &["http", "config"],
     &["app"],
