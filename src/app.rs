@@ -293,7 +293,7 @@ fn settings(
 ) -> Result<Settings> {
     let v = &config.verification;
     let Some(policy) = Policy::named(&v.policy) else {
-        bail!("verification.policy names no policy: use balanced or strict");
+        bail!("verification.policy names no policy: use convenience, balanced or strict");
     };
     let seconds = Duration::from_secs;
     let days = |n: u32| Duration::from_hours(24) * n;

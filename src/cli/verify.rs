@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::domain::evidence::{EVIDENCE_VERSION, Evidence};
+use crate::domain::evidence::{EVIDENCE_VERSION, Evidence, OLDEST_EVIDENCE_VERSION};
 use crate::domain::verdict::{Decision, Status, Verdict};
 use crate::liveness::{Policy, judge};
 
@@ -21,7 +21,7 @@ pub struct Verify {
     /// The evidence, as JSON
     #[arg(long, value_name = "FILE")]
     evidence: PathBuf,
-    /// The policy to judge by: balanced or strict
+    /// The policy to judge by: convenience, balanced or strict
     #[arg(long, default_value = "balanced", value_parser = policy)]
     policy: Policy,
     /// Print the verdict as one line of JSON
@@ -30,7 +30,8 @@ pub struct Verify {
 }
 
 fn policy(name: &str) -> Result<Policy, String> {
-    Policy::named(name).ok_or_else(|| "the policies are balanced and strict".to_owned())
+    Policy::named(name)
+        .ok_or_else(|| "the policies are convenience, balanced and strict".to_owned())
 }
 
 /// Reads the evidence, judges it and prints the verdict. Whatever the verdict, the command
@@ -78,10 +79,10 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Evidence> {
     };
     let header: Header = serde_json::from_slice(bytes)
         .map_err(|e| refused("this is not evidence: JSON with a \"version\" is expected", &e))?;
-    if header.version != EVIDENCE_VERSION {
+    if !(OLDEST_EVIDENCE_VERSION..=EVIDENCE_VERSION).contains(&header.version) {
         bail!(
-            "the evidence has version {}, but this software reads version {EVIDENCE_VERSION} only; \
-             use the release that wrote it",
+            "the evidence has version {}, but this software reads versions \
+             {OLDEST_EVIDENCE_VERSION} to {EVIDENCE_VERSION} only; use the release that wrote it",
             header.version
         );
     }
@@ -106,6 +107,9 @@ fn print(verdict: &Verdict, out: &mut impl Write) -> std::io::Result<()> {
         write!(out, "  {:<10} {status:<12}", check.check.name())?;
         if let (Some(score), Some(threshold)) = (check.score, check.threshold) {
             write!(out, " {score:.3} (threshold {threshold:.3})")?;
+        }
+        if let (Some(llr), Some(reliability)) = (check.llr, check.reliability) {
+            write!(out, ", log-likelihood ratio {llr:+.2} (reliability {reliability:.2})")?;
         }
         writeln!(out)?;
         for reason in &check.reasons {
@@ -144,10 +148,15 @@ mod tests {
         assert!(parse(&bytes(&json)).unwrap() == evidence());
 
         let mut future = json.clone();
-        future["version"] = 2.into();
+        future["version"] = (EVIDENCE_VERSION + 1).into();
         future["shape"] = "unknown here".into();
         let message = parse(&bytes(&future)).unwrap_err().to_string();
-        assert!(message.contains("version 2"), "{message}");
+        assert!(message.contains(&format!("version {}", EVIDENCE_VERSION + 1)), "{message}");
+
+        let mut old = json.clone();
+        old["version"] = 1.into();
+        old["speech"].as_object_mut().unwrap().remove("envelope");
+        assert!(parse(&bytes(&old)).unwrap().speech.envelope.is_none());
 
         let mut odd = json;
         odd["speech"]["transcript"] = "four seven one nine".into();
@@ -161,7 +170,7 @@ mod tests {
         let mut out = Vec::new();
         print(&judge(&evidence(), &Policy::balanced()), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("rejected (policy balanced/1)"), "{text}");
+        assert!(text.starts_with("rejected (policy balanced/2)"), "{text}");
         for word in ["quality", "speech", "motion", "continuity", "pad", "no_speech: No speech"] {
             assert!(text.contains(word), "{text}");
         }

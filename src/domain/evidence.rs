@@ -11,7 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::challenge::Challenge;
 
 /// The version of this schema. A reader refuses evidence of a version it doesn't know.
-pub const EVIDENCE_VERSION: u16 = 1;
+///
+/// Version 2 added [`SpeechEvidence::envelope`].
+pub const EVIDENCE_VERSION: u16 = 2;
+/// The oldest version that can still be read. What it lacks reads as not measured, so it is judged
+/// again, but never verified.
+pub const OLDEST_EVIDENCE_VERSION: u16 = 1;
+/// Length of a step of [`VoiceEnvelope`] in milliseconds.
+pub const ENVELOPE_STEP_MS: i64 = 20;
 
 /// Everything measured in one capture.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -242,11 +249,34 @@ pub struct SpeechEvidence {
     pub snr_db: Option<f32>,
     /// The digits; `None` where no transcription model is installed.
     pub transcript: Option<Transcript>,
+    /// How loud the voice band is over time; `None` without sound, and in evidence of version 1.
+    #[serde(default)]
+    pub envelope: Option<VoiceEnvelope>,
 }
 
 impl std::fmt::Debug for SpeechEvidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SpeechEvidence({} segments, …)", self.segments.len())
+    }
+}
+
+/// Level of the sound between 1 and 4 kHz, where lips shape a voice the most, every
+/// [`ENVELOPE_STEP_MS`].
+///
+/// It is kept to be held against the lips. One number of whole decibels each 20 ms holds the rhythm of what
+/// was said: neither pitch nor formants, by which a speaker or a vowel is known.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoiceEnvelope {
+    /// Where the first step begins, in milliseconds from the first video frame.
+    pub start_ms: i64,
+    /// Level of each step in dB relative to full scale.
+    pub db: Vec<i8>,
+}
+
+impl std::fmt::Debug for VoiceEnvelope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VoiceEnvelope({} steps, …)", self.db.len())
     }
 }
 

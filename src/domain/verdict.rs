@@ -26,11 +26,17 @@ pub enum Check {
     Motion,
     /// Is it one and the same face throughout?
     Continuity,
+    /// Do the lips move with the voice?
+    Sync,
     /// Is it a live face and not a presentation attack (ISO/IEC 30107-3)?
     Pad,
 }
 
 impl Check {
+    /// Every check, in the order of a verdict.
+    pub const ALL: [Self; 6] =
+        [Self::Quality, Self::Speech, Self::Motion, Self::Continuity, Self::Sync, Self::Pad];
+
     /// The name used in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -38,6 +44,7 @@ impl Check {
             Self::Speech => "speech",
             Self::Motion => "motion",
             Self::Continuity => "continuity",
+            Self::Sync => "sync",
             Self::Pad => "pad",
         }
     }
@@ -111,6 +118,10 @@ reasons! {
     FaceJumped = "face_jumped": "The face jumped from one place to another between two pictures.", "Record in one go, without cuts.";
     FrozenVideo = "frozen_video": "The picture stood still.", "Record a live video; a photo is not taken.";
     IdentityUnclear = "identity_unclear": "There are too few clear pictures to compare the face over time.", "Keep your face in the picture and well lit.";
+    LipsStill = "lips_still": "A voice was heard while the lips stood still.", "Read the digits aloud yourself, with your mouth in the picture.";
+    LipsDisagree = "lips_disagree": "The lips do not move with the voice.", "Read the digits aloud yourself and face the camera, with nobody speaking beside you.";
+    SoundShifted = "sound_shifted": "The sound comes earlier or later than the lips move.", "Use the device's own microphone instead of a wireless one, and close other apps.";
+    SyncUnclear = "sync_unclear": "It could not be told whether the lips move with the voice.", "Keep your mouth in the picture, face the camera and read the digits in a quiet place.";
     PadUnavailable = "pad_unavailable": "No anti-spoof model is installed, so a presentation attack was not ruled out.", "Nothing you can do: a reviewer will look at it.";
     PadAttack = "pad_attack": "The face looks like a screen, a print or a mask.", "Record your own face directly, not a picture or a screen.";
     PadUncertain = "pad_uncertain": "It could not be told for sure that the face is live.", "Use even light and a clean lens, and avoid strong reflections.";
@@ -130,6 +141,27 @@ pub struct CheckResult {
     pub threshold: Option<f32>,
     /// Why it did not pass; empty where it passed.
     pub reasons: Vec<ReasonCode>,
+    /// Natural logarithm of how much likelier the measurement is in a genuine capture than in the
+    /// attack that the check looks for, shrunk towards zero by [`Self::reliability`]: above zero speaks
+    /// for the capture. `None` where nothing was measured, which is neutral, and for the checks
+    /// that are answered by yes or no alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llr: Option<f32>,
+    /// How far the measurement can be relied on, 0–1, by how much of it there is; `None` where
+    /// there is no [`Self::llr`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<f32>,
+}
+
+impl CheckResult {
+    /// The same with a log-likelihood ratio, which `reliability` (0–1) shrinks towards zero. Numbers that are
+    /// not numbers are left out, so that a verdict can always be written as JSON.
+    #[must_use]
+    pub fn weighing(self, llr: f32, reliability: f32) -> Self {
+        let reliability = reliability.clamp(0.0, 1.0);
+        let llr = Some(llr * reliability).filter(|x| x.is_finite());
+        Self { llr, reliability: llr.map(|_| reliability), ..self }
+    }
 }
 
 /// The outcome of a verification.

@@ -1,9 +1,9 @@
 //! From evidence to a verdict: a pure judgement.
 //!
-//! [`judge`] reads [`Evidence`] under a [`Policy`] and answers the five questions of
+//! [`judge`] reads [`Evidence`] under a [`Policy`] and answers the questions of
 //! [`Check`], each in its own file: quality,
-//! speech, motion, continuity and presentation attacks (`pad`). It reads no clock, draws no random number and runs no model, so
-//! stored evidence gives the same verdict again.
+//! speech, motion, continuity, lips and voice (`sync`) and presentation attacks (`pad`). It reads no clock, draws no random
+//! number and runs no model, so stored evidence gives the same verdict again.
 //!
 //! Three rules hold throughout:
 //! - **Total.** Any evidence gives a verdict: empty, out of order, absurd or not a number.
@@ -14,11 +14,12 @@
 //!
 //! # Fusion
 //!
-//! The challenge (speech, motion), continuity and quality are hard gates: one failure rejects, with
-//! all reasons of all checks named, and the person can try again. A presentation-attack check that
-//! fails by itself sends the capture to review unless the policy's `pad.rejects_below` says
-//! otherwise; see [`Policy::balanced`] for why. What is open or unavailable goes to review.
-//! Everything passed: verified.
+//! The challenge (speech, motion), continuity and quality are *gates*: one failure rejects, with
+//! all reasons of all checks named, and the person can try again; one left open goes to review. The
+//! checks that look for attacks (sync, pad) are *weighed*: each gives a log-likelihood ratio that its reliability shrinks towards
+//! zero. What speaks against a capture adds up, and rejects it from `fusion.reject_llr` on; what speaks for it
+//! in one of them makes up for nothing in another, since each looks for another attack. A weighed check that
+//! fails, or is left open, sends the capture to review. Everything passed: verified.
 
 mod continuity;
 mod motion;
@@ -26,6 +27,7 @@ mod pad;
 pub mod policy;
 mod quality;
 mod speech;
+mod sync;
 mod timeline;
 
 use crate::domain::evidence::{EVIDENCE_VERSION, Evidence};
@@ -34,6 +36,7 @@ use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, V
 pub use pad::check as judge_pad;
 pub use policy::Policy;
 pub use speech::{edit_distance, judge_reading};
+pub use sync::{MouthSample, SyncMeasure, judge_sync, measure_sync};
 use timeline::Timeline;
 
 /// Judges a capture.
@@ -47,21 +50,29 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
         speech::check(evidence, &timeline, &policy.speech),
         motion::check(&evidence.challenge.motions, &timeline, &policy.motion),
         continuity::check(&evidence.identity, &timeline, &policy.continuity),
+        sync::check(&evidence.speech, &timeline, &policy.sync),
         pad::check(evidence.spoof.as_ref(), &policy.pad),
     ];
-    let overwhelming_attack = pad::overwhelming(evidence.spoof.as_ref(), &policy.pad);
-    let decision = match fuse(&checks, overwhelming_attack) {
+    let decision = match fuse(&checks, policy) {
         Decision::Verified if evidence.version != EVIDENCE_VERSION => Decision::Review,
         decision => decision,
     };
     Verdict { decision, checks, policy: policy.id() }
 }
 
-fn fuse(checks: &[CheckResult], overwhelming_attack: bool) -> Decision {
-    let gate_failed = checks.iter().any(|c| c.check != Check::Pad && c.status == Status::Fail);
-    if gate_failed || overwhelming_attack {
+fn fuse(checks: &[CheckResult], policy: &Policy) -> Decision {
+    let (weighed, gates): (Vec<_>, Vec<_>) =
+        checks.iter().partition(|c| matches!(c.check, Check::Sync | Check::Pad));
+    let weighed = || weighed.iter().filter(|c| c.check != Check::Sync || policy.sync.counts);
+    let against: f32 = weighed().filter_map(|c| c.llr).map(|llr| llr.min(0.0)).sum();
+    let settled = |c: &CheckResult| match c.status {
+        Status::Pass => true,
+        Status::Inconclusive => c.llr.unwrap_or(0.0) >= policy.fusion.open_llr,
+        Status::Fail | Status::Unavailable => false,
+    };
+    if gates.iter().any(|c| c.status == Status::Fail) || against <= policy.fusion.reject_llr {
         Decision::Rejected
-    } else if checks.iter().all(|c| c.status == Status::Pass) {
+    } else if gates.iter().all(|c| c.status == Status::Pass) && weighed().all(|c| settled(c)) {
         Decision::Verified
     } else {
         Decision::Review
@@ -81,7 +92,15 @@ fn result(
     reasons.sort_unstable();
     reasons.dedup();
     let finite = |x: Option<f32>| x.filter(|x| x.is_finite());
-    CheckResult { check, status, score: finite(score), threshold: finite(threshold), reasons }
+    CheckResult {
+        check,
+        status,
+        score: finite(score),
+        threshold: finite(threshold),
+        reasons,
+        llr: None,
+        reliability: None,
+    }
 }
 
 /// The median; `None` of nothing. Numbers that are not finite have to be filtered out before.
@@ -106,24 +125,56 @@ mod tests {
     #[test]
     fn the_decision_of_every_combination() {
         use Status::{Fail, Inconclusive, Pass, Unavailable};
-        let checks = |gate, pad| {
-            [(Check::Quality, Pass), (Check::Motion, gate), (Check::Pad, pad)]
-                .map(|(check, status)| result(check, status, None, None, vec![]))
+        let checks = |gate, pad, llr| {
+            let made = |check, status| result(check, status, None, None, vec![]);
+            [
+                made(Check::Quality, Pass),
+                made(Check::Motion, gate),
+                made(Check::Pad, pad).weighing(llr, 1.0),
+            ]
         };
-        for (gate, pad, overwhelming, decision) in [
-            (Pass, Pass, false, Decision::Verified),
-            (Pass, Fail, false, Decision::Review),
-            (Pass, Fail, true, Decision::Rejected),
-            (Pass, Inconclusive, false, Decision::Review),
-            (Pass, Unavailable, false, Decision::Review),
-            (Inconclusive, Pass, false, Decision::Review),
-            (Unavailable, Pass, false, Decision::Review),
-            (Fail, Pass, false, Decision::Rejected),
-            (Fail, Fail, false, Decision::Rejected),
-            (Fail, Unavailable, false, Decision::Rejected),
+        let p = Policy::balanced();
+        for (gate, pad, llr, decision) in [
+            (Pass, Pass, 1.0, Decision::Verified),
+            (Pass, Fail, -1.5, Decision::Review),
+            (Pass, Fail, -2.5, Decision::Rejected),
+            (Pass, Inconclusive, -0.2, Decision::Review),
+            (Pass, Unavailable, f32::NAN, Decision::Review),
+            (Inconclusive, Pass, 1.0, Decision::Review),
+            (Unavailable, Pass, 1.0, Decision::Review),
+            (Fail, Pass, 1.0, Decision::Rejected),
+            (Fail, Fail, -1.5, Decision::Rejected),
+            (Fail, Unavailable, f32::NAN, Decision::Rejected),
         ] {
-            assert_eq!(fuse(&checks(gate, pad), overwhelming), decision, "{gate:?} {pad:?}");
+            assert_eq!(fuse(&checks(gate, pad, llr), &p), decision, "{gate:?} {pad:?}");
         }
+        let convenience = Policy::convenience();
+        for (pad, llr, decision) in [
+            (Inconclusive, -0.2, Decision::Verified),
+            (Inconclusive, -1.0, Decision::Review),
+            (Fail, 0.0, Decision::Review),
+            (Unavailable, f32::NAN, Decision::Review),
+        ] {
+            assert_eq!(fuse(&checks(Pass, pad, llr), &convenience), decision, "{pad:?}");
+        }
+    }
+
+    #[test]
+    fn doubts_add_up_and_nothing_makes_up_for_them() {
+        let decision = |sync: f32, pad: f32, p: &Policy| {
+            let made = |check, llr: f32| {
+                let status = if llr < 0.0 { Status::Fail } else { Status::Pass };
+                result(check, status, None, None, vec![]).weighing(llr, 1.0)
+            };
+            fuse(&[made(Check::Sync, sync), made(Check::Pad, pad)], p)
+        };
+        let p = Policy::balanced();
+        assert_eq!(decision(-1.4, 1.5, &p), Decision::Review);
+        assert_eq!(decision(-1.4, -1.2, &p), Decision::Rejected);
+        assert_eq!(decision(3.0, -1.2, &p), Decision::Review);
+        let mut deaf = p;
+        deaf.sync.counts = false;
+        assert_eq!(decision(-3.0, 1.0, &deaf), Decision::Verified);
     }
 
     #[test]
@@ -133,5 +184,35 @@ mod tests {
         assert_eq!(r.score, None);
         assert_eq!(r.threshold, Some(1.0));
         assert_eq!(r.reasons, [ReasonCode::NoFace, ReasonCode::FewFrames]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn worse_checks_never_improve_the_decision(
+            checks in proptest::collection::vec((0usize..6, 0usize..4, -4.0f32..4.0), 1..7),
+            which in 0usize..7,
+            status in 0usize..4,
+            by in 0.0f32..4.0,
+        ) {
+            // From worst to best; what could not be measured is no better than what was left open.
+            const STATUSES: [Status; 4] =
+                [Status::Fail, Status::Unavailable, Status::Inconclusive, Status::Pass];
+            let rank = |d| match d {
+                Decision::Rejected => 0,
+                Decision::Review => 1,
+                Decision::Verified => 2,
+            };
+            let made = |(check, status, llr): &(usize, usize, f32)| {
+                result(Check::ALL[*check], STATUSES[*status], None, None, vec![]).weighing(*llr, 1.0)
+            };
+            let mut worse = checks.clone();
+            let changed = which % worse.len();
+            worse[changed].1 = worse[changed].1.min(status);
+            worse[changed].2 -= by;
+            for p in [Policy::convenience(), Policy::balanced(), Policy::strict()] {
+                let decide = |c: &[_]| rank(fuse(&c.iter().map(made).collect::<Vec<_>>(), &p));
+                proptest::prop_assert!(decide(&worse) <= decide(&checks));
+            }
+        }
     }
 }

@@ -41,7 +41,9 @@ struct Outcome {
 }
 
 fn compare(asked: &[Motion], turns: &[Turn], p: &MotionPolicy) -> Outcome {
-    let (mut matched, mut unasked, mut incomplete) = (0, false, false);
+    let (mut matched, mut incomplete) = (0, false);
+    let mut weakest_answer = f32::INFINITY;
+    let mut largest_unasked = 0.0_f32;
     for turn in turns {
         if matched == asked.len() {
             break; // what the head does when all is done is nobody's business
@@ -49,12 +51,16 @@ fn compare(asked: &[Motion], turns: &[Turn], p: &MotionPolicy) -> Outcome {
         if turn.counts && turn.motion == asked[matched] {
             matched += 1;
             incomplete |= !turn.returned;
+            weakest_answer = weakest_answer.min(turn.peak);
         } else if matched > 0 && turn.motion == asked[matched - 1] {
             // A second go at the same motion.
-        } else if turn.peak >= p.unasked_factor {
-            unasked = true;
+        } else {
+            largest_unasked = largest_unasked.max(turn.peak);
         }
     }
+    // A glance is small, and smaller than any answer.
+    let unasked = largest_unasked >= p.unasked_factor
+        || (largest_unasked >= p.glance_factor && largest_unasked >= weakest_answer);
     let mut reasons = Vec::new();
     if matched < asked.len() {
         let seen = |m: Motion| turns.iter().filter(|t| t.counts && t.motion == m).count();
@@ -338,6 +344,16 @@ mod tests {
         assert_eq!(reasons(&[Left, Up], &[Left]), [ReasonCode::MotionMissing]);
         assert_eq!(reasons(&[Left, Up], &[]), [ReasonCode::MotionMissing]);
         assert_eq!(reasons(&[Left, Right, Left], &[Left, Right]), [ReasonCode::MotionMissing]);
+
+        let gentle = |peaks: [f32; 3]| {
+            let made = [Left, Right, Left].into_iter().zip(peaks);
+            let turns: Vec<_> = made.map(|(m, peak)| Turn { peak, ..turn(m) }).collect();
+            compare(&[Right, Left], &turns, &policy).reasons
+        };
+        assert_eq!(gentle([1.4, 1.5, 1.1]), [ReasonCode::MotionOrder]);
+        assert_eq!(gentle([1.4, 2.5, 2.2]), []);
+        assert_eq!(gentle([1.7, 2.5, 2.2]), [ReasonCode::MotionOrder]);
+        assert_eq!(gentle([1.1, 1.5, 1.0]), []);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::result;
 use crate::domain::evidence::SpoofEvidence;
 use crate::domain::verdict::{Check, CheckResult, ReasonCode, Status};
 
+/// Frames from which the mean is as sure as it gets.
+const FULL_SAMPLES: f32 = 6.0;
+
 /// Judges the anti-spoof samples alone.
 pub fn check(spoof: Option<&SpoofEvidence>, p: &PadPolicy) -> CheckResult {
     let Some(spoof) = spoof else {
@@ -20,24 +23,32 @@ pub fn check(spoof: Option<&SpoofEvidence>, p: &PadPolicy) -> CheckResult {
         let reasons = vec![ReasonCode::PadUncertain];
         return result(Check::Pad, Status::Inconclusive, None, Some(threshold), reasons);
     };
-    let (status, reasons) = if !(threshold > 0.0 && threshold <= 1.0) {
+    if !(threshold > 0.0 && threshold <= 1.0) {
         // A threshold that lets everything pass, or nothing, is no measure of anything.
-        (Status::Inconclusive, vec![ReasonCode::PadUncertain])
-    } else if summary.mean >= threshold && summary.live_share >= p.min_live_share {
+        let reasons = vec![ReasonCode::PadUncertain];
+        return result(Check::Pad, Status::Inconclusive, Some(summary.mean), None, reasons);
+    }
+    let (status, reasons) = if summary.mean >= threshold && summary.live_share >= p.min_live_share {
         (Status::Pass, vec![])
     } else if summary.mean < threshold * p.attack_below {
         (Status::Fail, vec![ReasonCode::PadAttack])
     } else {
         (Status::Inconclusive, vec![ReasonCode::PadUncertain])
     };
+    // Neighbouring frames say much the same: more of them make the mean surer, not the odds longer.
+    let reliability = spoof.samples.len() as f32 / FULL_SAMPLES;
     result(Check::Pad, status, Some(summary.mean), Some(threshold), reasons)
+        .weighing(log_odds(summary.mean, threshold, p), reliability)
 }
 
-/// Whether the scores are so low that the policy rejects for them alone.
-pub(super) fn overwhelming(spoof: Option<&SpoofEvidence>, p: &PadPolicy) -> bool {
-    spoof.is_some_and(|s| {
-        Summary::of(s, p).is_some_and(|summary| summary.mean < s.threshold * p.rejects_below)
-    })
+/// Odds of the mean over odds of the threshold, as a logarithm; a mean of nothing but zeros or ones
+/// says no more than one in a hundred.
+fn log_odds(mean: f32, threshold: f32, p: &PadPolicy) -> f32 {
+    let logit = |x: f32| {
+        let x = x.clamp(0.01, 0.99);
+        (x / (1.0 - x)).ln()
+    };
+    (logit(mean) - logit(threshold)).clamp(-p.max_llr.abs(), p.max_llr.abs())
 }
 
 struct Summary {
@@ -113,10 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_strict_policy_rejects_for_the_score_alone() {
-        let s = spoof(&[0.02; 8]);
-        assert!(!overwhelming(Some(&s), &Policy::balanced().pad));
-        assert!(overwhelming(Some(&s), &Policy::strict().pad));
-        assert!(!overwhelming(Some(&spoof(&[0.3; 8])), &Policy::strict().pad));
+    fn the_weight_grows_with_the_score_within_its_bounds() {
+        let p = Policy::balanced().pad;
+        let llr = |score: f32, n: usize| check(Some(&spoof(&vec![score; n])), &p).llr.unwrap();
+        assert_eq!(llr(0.0, 8), -p.max_llr);
+        assert_eq!(llr(1.0, 8), p.max_llr);
+        assert!(llr(0.5, 8).abs() < 1e-6);
+        assert!(llr(0.3, 8) < llr(0.4, 8) && llr(0.7, 3) < llr(0.7, 6));
+        assert_eq!(check(Some(&spoof(&[0.9])), &p).llr, None);
     }
 }

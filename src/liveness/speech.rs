@@ -4,17 +4,20 @@
 //! silence whatever a transcription model makes of it. Then the transcript is held against the
 //! asked digits by edit distance, beside the model's score for the asked digits over their best
 //! rivals: the score can forgive one misheard digit, and can cast doubt on an exact transcript.
+//! Someone who breaks off and begins anew is right when the second go is; see [`Reading`].
 //! Score: share of the asked digits that were heard (one minus edit distance over length).
 
 use super::policy::SpeechPolicy;
-use super::result;
 use super::timeline::Timeline;
+use super::{median, result};
 use crate::domain::challenge::{MAX_DIGITS, MIN_DIGITS};
 use crate::domain::evidence::{Evidence, SpokenDigit, Transcript};
 use crate::domain::verdict::{Check, CheckResult, ReasonCode, Status};
 
 /// Transcripts longer than this are no reading of a challenge, and not compared with one.
 const MAX_HEARD: usize = 4 * MAX_DIGITS;
+/// Most that the score of a whole string is reported as, in nats.
+const MAX_LLR: f32 = 20.0;
 
 pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPolicy) -> CheckResult {
     let asked = &evidence.challenge.digits;
@@ -22,32 +25,48 @@ pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPoli
         let reasons = vec![ReasonCode::DigitsUnclear];
         return result(Check::Speech, Status::Inconclusive, None, None, reasons);
     }
-    let fail = |reason| result(Check::Speech, Status::Fail, Some(0.0), Some(1.0), vec![reason]);
+    let fail = |reasons| result(Check::Speech, Status::Fail, Some(0.0), Some(1.0), reasons);
+    let noisy = evidence.speech.snr_db.is_some_and(|db| db < p.noisy_below_db);
     let on_camera = OnCamera::of(timeline, p);
     if on_camera.speech_ms(evidence) < p.min_speech_per_digit_ms.saturating_mul(asked.len() as i64)
     {
-        return fail(ReasonCode::NoSpeech);
+        // Sound without speech in it is named as what it is: it may drown the voice.
+        let loud = background_db(evidence).is_some_and(|db| db >= p.loud_room_db);
+        let noise = (noisy || loud).then_some(ReasonCode::TooNoisy);
+        return fail(std::iter::once(ReasonCode::NoSpeech).chain(noise).collect());
     }
     let Some(transcript) = &evidence.speech.transcript else {
         let reasons = vec![ReasonCode::SpeechUnavailable];
         return result(Check::Speech, Status::Unavailable, None, None, reasons);
     };
-    let noisy = evidence.speech.snr_db.is_some_and(|db| db < p.noisy_below_db);
     let has_digits = transcript.digits_present >= p.min_digits_present;
     if !has_digits || transcript.digits.is_empty() {
-        return fail(if noisy { ReasonCode::TooNoisy } else { ReasonCode::NoDigitsHeard });
+        let reason = if noisy { ReasonCode::TooNoisy } else { ReasonCode::NoDigitsHeard };
+        return fail(vec![reason]);
     }
     let heard: Vec<SpokenDigit> =
         transcript.digits.iter().copied().filter(|d| on_camera.holds(d)).take(MAX_HEARD).collect();
-    let edits = edit_distance(asked, &heard.iter().map(|d| d.digit).collect::<Vec<_>>());
-    let (status, reason) = weigh(edits, &heard, transcript, p);
+    let reading = Reading::of(asked, &heard, transcript);
+    let edits = reading.edits;
+    let (status, reason) = reading.weigh(p);
     let mut reasons: Vec<ReasonCode> = reason.into_iter().collect();
     if noisy && status != Status::Pass {
         reasons.push(ReasonCode::TooNoisy);
     }
     let share = |wrong: usize| 1.0 - wrong.min(asked.len()) as f32 / asked.len() as f32;
     let forgiven = usize::from(edits == 1 && status == Status::Pass);
-    result(Check::Speech, status, Some(share(edits)), Some(share(forgiven)), reasons)
+    let checked = result(Check::Speech, status, Some(share(edits)), Some(share(forgiven)), reasons);
+    // The score is a log-likelihood ratio already, of the asked digits over their best rival.
+    match reading.score {
+        Some(score) => checked.weighing((score * asked.len() as f32).clamp(-MAX_LLR, MAX_LLR), 1.0),
+        None => checked,
+    }
+}
+
+/// The typical level of the voice band in dB relative to full scale; `None` without an envelope.
+fn background_db(evidence: &Evidence) -> Option<f32> {
+    let levels = &evidence.speech.envelope.as_ref()?.db;
+    median(levels.iter().map(|v| f32::from(*v)))
 }
 
 /// Whether a transcript, wherever it lies in time, is a reading of `asked`: for measuring what the
@@ -56,21 +75,51 @@ pub fn judge_reading(asked: &[u8], transcript: &Transcript, p: &SpeechPolicy) ->
     if transcript.digits_present < p.min_digits_present || transcript.digits.is_empty() {
         return Status::Fail;
     }
-    let heard: Vec<u8> = transcript.digits.iter().map(|d| d.digit).take(MAX_HEARD).collect();
-    weigh(edit_distance(asked, &heard), &transcript.digits, transcript, p).0
+    let heard = &transcript.digits[..transcript.digits.len().min(MAX_HEARD)];
+    Reading::of(asked, heard, transcript).weigh(p).0
+}
+
+/// What was heard, held against what was asked.
+///
+/// A reader who slips says the beginning again. Where what was heard is a beginning of the asked digits and then all
+/// of them, the beginning is left out. No other digits can be: the whole has to be said in one
+/// go, so nothing can be cut together from more than what would pass anyway.
+struct Reading<'a> {
+    heard: &'a [SpokenDigit],
+    edits: usize,
+    /// The transcript's score; `None` also after a false start, as it is of a reading without one.
+    score: Option<f32>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(asked: &[u8], heard: &'a [SpokenDigit], transcript: &Transcript) -> Self {
+        let digits: Vec<u8> = heard.iter().map(|d| d.digit).collect();
+        if let Some(extra) = digits.len().checked_sub(asked.len())
+            && (1..asked.len()).contains(&extra)
+            && digits[..extra] == asked[..extra]
+            && digits[extra..] == *asked
+        {
+            return Self { heard: &heard[extra..], edits: 0, score: None };
+        }
+        Self { heard, edits: edit_distance(asked, &digits), score: transcript.score }
+    }
+
+    fn weigh(&self, p: &SpeechPolicy) -> (Status, Option<ReasonCode>) {
+        weigh(self.edits, self.heard, self.score, p)
+    }
 }
 
 /// Holds edits and score against each other; see the table in `docs/verdict.md`.
 fn weigh(
     edits: usize,
     heard: &[SpokenDigit],
-    transcript: &Transcript,
+    score: Option<f32>,
     p: &SpeechPolicy,
 ) -> (Status, Option<ReasonCode>) {
     use Status::{Fail, Inconclusive, Pass};
     let unclear = Some(ReasonCode::DigitsUnclear);
     let wrong = Some(ReasonCode::WrongDigits);
-    let strength = match transcript.score {
+    let strength = match score {
         None => Strength::Unknown,
         Some(s) if s >= p.score_strong => Strength::Strong,
         Some(s) if s >= p.score_pass => Strength::For,
@@ -175,8 +224,7 @@ mod tests {
         let p = Policy::balanced().speech;
         let status = |edits, score, confidence| {
             let digit = SpokenDigit { digit: 1, start_ms: None, end_ms: None, confidence };
-            let t = Transcript { digits: vec![digit], score, digits_present: 1.0 };
-            weigh(edits, &t.digits, &t, &p).0
+            weigh(edits, &[digit], score, &p).0
         };
         // Rows: edits; columns: strong, for, open, against, no score.
         let scores = [Some(1.0), Some(0.05), Some(-1.0), Some(-2.0), None];
@@ -194,5 +242,27 @@ mod tests {
         assert_eq!(status(0, None, 0.1), Inconclusive);
         assert_eq!(status(0, None, f32::NAN), Inconclusive);
         assert_eq!(status(0, Some(f32::NAN), 0.9), Inconclusive);
+    }
+
+    #[test]
+    fn a_false_start_is_forgiven_and_nothing_else_is() {
+        let p = Policy::balanced().speech;
+        let status = |heard: &[u8], score| {
+            let digit =
+                |d: &u8| SpokenDigit { digit: *d, start_ms: None, end_ms: None, confidence: 0.9 };
+            let digits = heard.iter().map(digit).collect();
+            judge_reading(&[4, 7, 1, 9], &Transcript { digits, score, digits_present: 1.0 }, &p)
+        };
+        assert_eq!(status(&[4, 4, 7, 1, 9], Some(-3.0)), Status::Pass);
+        assert_eq!(status(&[4, 7, 1, 4, 7, 1, 9], Some(-3.0)), Status::Pass);
+        for heard in [
+            &[4, 7, 1, 9, 4, 7, 1, 9][..],
+            &[7, 4, 7, 1, 9],
+            &[4, 7, 1, 9, 4],
+            &[4, 7, 4, 7, 1],
+            &[0, 1, 2, 3, 4, 7, 1, 9],
+        ] {
+            assert_eq!(status(heard, Some(-3.0)), Status::Fail, "{heard:?}");
+        }
     }
 }

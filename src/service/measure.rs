@@ -23,6 +23,11 @@ use crate::infer::{self, Models};
 
 use super::spread::Spread;
 
+mod sound;
+
+pub use sound::envelope;
+use sound::{levels, to_ms};
+
 /// Samples per second of the sound.
 pub const SAMPLE_RATE: usize = 16_000;
 /// Longest sound that is measured, in seconds; the decoder's limit is lower.
@@ -43,8 +48,6 @@ const COMPARABLE: (f32, f32) = (25.0, 22.0);
 const CUT_CHANGE: f32 = 25.0;
 /// Sound around the speech that the transcription hears, in milliseconds.
 const SPEECH_MARGIN_MS: i64 = 400;
-/// Level of the smallest step of 16-bit sound: silence is not quieter than this.
-const QUIETEST_DBFS: f32 = -96.0;
 
 /// Why a capture can't be measured.
 #[derive(Debug, thiserror::Error)]
@@ -352,6 +355,7 @@ impl<'m> Measurer<'m> {
             level_dbfs,
             snr_db,
             transcript: self.transcribe(&speech)?,
+            envelope: (!sound.is_empty()).then(|| envelope(sound, self.sound_start_ms)),
         };
         let voice = match (&self.models.voice, speech.is_empty()) {
             (Some(model), false) => {
@@ -418,36 +422,6 @@ fn is_comparable(pose: Pose) -> bool {
     pose.yaw.abs() <= COMPARABLE.0 && pose.pitch.abs() <= COMPARABLE.1
 }
 
-fn to_ms(samples: usize) -> i64 {
-    (samples * 1000 / SAMPLE_RATE) as i64
-}
-
-/// Level of the speech, and how far it stands above what lies between.
-fn levels(sound: &[f32], speech: &[Range<usize>]) -> (Option<f32>, Option<f32>) {
-    let power = |ranges: &[Range<usize>]| -> Option<f32> {
-        let samples: usize = ranges.iter().map(ExactSizeIterator::len).sum();
-        let sum: f64 = ranges
-            .iter()
-            .flat_map(|r| &sound[r.clone()])
-            .map(|v| f64::from(*v) * f64::from(*v))
-            .sum();
-        let dbfs = (10.0 * (sum / samples.max(1) as f64).log10()) as f32;
-        (samples > 0).then_some(dbfs.max(QUIETEST_DBFS))
-    };
-    let mut between = Vec::new();
-    let mut end = 0;
-    for r in speech {
-        between.push(end..r.start);
-        end = r.end;
-    }
-    between.push(end..sound.len());
-    let level = power(speech);
-    // Less than a fifth of a second between is the tail of a word, not the room.
-    let quiet: usize = between.iter().map(ExactSizeIterator::len).sum();
-    let room = power(&between).filter(|_| quiet >= SAMPLE_RATE / 5);
-    (level, level.zip(room).map(|(speech, room)| speech - room))
-}
-
 fn log_no_template(error: &TemplateError) {
     tracing::debug!(%error, "the capture gives no template");
 }
@@ -455,21 +429,6 @@ fn log_no_template(error: &TemplateError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_of_speech_and_room() {
-        let only = |r: Range<usize>| vec![r];
-        let mut sound = vec![0.001f32; SAMPLE_RATE];
-        sound[4000..8000].fill(0.1);
-        let (level, snr) = levels(&sound, &only(4000..8000));
-        assert!((level.unwrap() + 20.0).abs() < 0.01);
-        assert!((snr.unwrap() - 40.0).abs() < 0.01);
-        assert_eq!(levels(&sound, &[]), (None, None));
-        let all = levels(&sound, &only(0..SAMPLE_RATE));
-        assert!(all.0.is_some() && all.1.is_none());
-        let (_, snr) = levels(&vec![0.0; SAMPLE_RATE], &only(0..100));
-        assert_eq!(snr, Some(0.0));
-    }
 
     #[test]
     fn the_gallery_is_bounded_and_in_order() {

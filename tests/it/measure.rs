@@ -4,13 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use cameo::domain::challenge::{Challenge, Motion};
-use cameo::domain::evidence::MediaFacts;
+use cameo::domain::evidence::{MediaFacts, SpeechSegment, VoiceEnvelope};
 use cameo::domain::template::PoseBin;
+use cameo::domain::verdict::{CheckResult, Status};
 use cameo::env::Millis;
 use cameo::infer::Models;
 use cameo::infer::manifest::Role;
+use cameo::infer::track::Tracker;
+use cameo::liveness::{MouthSample, Policy, judge_sync};
 use cameo::service::bench::{self, Clip};
-use cameo::service::measure::{Error, Measured, Measurer};
+use cameo::service::measure::{Error, Measured, Measurer, SAMPLE_RATE, envelope};
 
 use crate::infer::{data, files, frames, models, sound};
 
@@ -138,4 +141,96 @@ fn cost_of_eight_seconds() {
     for _ in 0..3 {
         println!("{:?}", bench::whole(models, &challenge(), &clip).unwrap());
     }
+}
+
+/// One person's lips and voice in a clip.
+struct Take {
+    mouth: Vec<MouthSample>,
+    envelope: VoiceEnvelope,
+    speech: Vec<SpeechSegment>,
+}
+
+impl Take {
+    fn of(models: &Models, clip: &Path) -> Self {
+        let mut tracker = Tracker::new(models).unwrap();
+        let mut mouth = Vec::new();
+        frames(clip, 500, |index, t_ms, frame| {
+            let seen = tracker.see(index, t_ms, frame).unwrap();
+            mouth.extend(seen.evidence.face.map(|f| MouthSample { t_ms, open: f.mouth_open }));
+        });
+        let sound = sound(clip);
+        let ms = |sample: usize| (sample * 1000 / SAMPLE_RATE) as i64;
+        let stretches = models.vad.as_ref().unwrap().speech(&sound).unwrap();
+        let speech = stretches
+            .into_iter()
+            .map(|r| SpeechSegment { start_ms: ms(r.start), end_ms: ms(r.end) })
+            .collect();
+        Self { mouth, envelope: envelope(&sound, 0), speech }
+    }
+
+    /// The check of these lips with the voice of `other`, so much later.
+    fn with_voice_of(&self, other: &Self, late_ms: i64) -> CheckResult {
+        let mut voice = other.envelope.clone();
+        voice.start_ms += late_ms;
+        let speech: Vec<SpeechSegment> = other
+            .speech
+            .iter()
+            .map(|s| SpeechSegment { start_ms: s.start_ms + late_ms, end_ms: s.end_ms + late_ms })
+            .collect();
+        judge_sync(&self.mouth, Some(&voice), &speech, &Policy::balanced().sync)
+    }
+}
+
+/// Probability that a result of `high` weighs more than one of `low`.
+fn area_under_curve(high: &[CheckResult], low: &[CheckResult]) -> f64 {
+    let weight = |r: &CheckResult| r.llr.unwrap_or(0.0);
+    let wins = high.iter().flat_map(|a| low.iter().map(move |b| weight(a).total_cmp(&weight(b))));
+    let (mut won, mut all) = (0.0, 0.0);
+    for order in wins {
+        won += match order {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        };
+        all += 1.0;
+    }
+    won / all
+}
+
+#[test]
+fn lips_and_voice_of_real_sentences() {
+    let Some(videos) = data("CAMEO_DATASETS_DIR", "video") else { return };
+    let needed = [Role::FaceDetector, Role::FaceMesh, Role::VoiceActivity];
+    let Some(models) = models(&needed) else { return };
+    let takes: Vec<Take> = files(&videos, |f| f.starts_with("grid_"))
+        .iter()
+        .map(|clip| Take::of(models, clip))
+        .collect();
+    assert!(takes.len() >= 6);
+    let own: Vec<_> = takes.iter().map(|t| t.with_voice_of(t, 0)).collect();
+    let mut dubbed = Vec::new();
+    for (i, a) in takes.iter().enumerate() {
+        for (_, b) in takes.iter().enumerate().filter(|(j, _)| i != *j) {
+            dubbed.push(a.with_voice_of(b, 0));
+        }
+    }
+    let late = [-500, -400, -300, -200, 200, 300, 400, 500];
+    let shifted: Vec<_> =
+        takes.iter().flat_map(|t| late.map(|ms| t.with_voice_of(t, ms))).collect();
+    for (name, results) in [("own", &own), ("dubbed", &dubbed), ("shifted", &shifted)] {
+        let mut llr: Vec<f32> = results.iter().map(|r| r.llr.unwrap_or(0.0)).collect();
+        llr.sort_by(f32::total_cmp);
+        let n = |status| results.iter().filter(|r| r.status == status).count();
+        println!(
+            "{name}: n {}, pass {}, open {}, fail {}, llr {llr:.1?}",
+            results.len(),
+            n(Status::Pass),
+            n(Status::Inconclusive),
+            n(Status::Fail)
+        );
+    }
+    let (dub, shift) = (area_under_curve(&own, &dubbed), area_under_curve(&own, &shifted));
+    println!("area under the curve: dubbed {dub:.3}, shifted {shift:.3}");
+    assert!(own.iter().all(|r| r.status == Status::Pass), "{own:?}");
+    assert!(dub >= 0.9 && shift >= 0.97, "{dub} {shift}");
 }

@@ -57,7 +57,7 @@ fn everything_that_the_service_names_has_words() {
         for kind in Kind::ALL {
             assert!(all["kind"][kind.name()].is_string(), "{name}: {}", kind.name());
         }
-        for check in [Check::Quality, Check::Speech, Check::Motion, Check::Continuity, Check::Pad] {
+        for check in Check::ALL {
             assert!(all["check"][check.name()].is_string(), "{name}: {}", check.name());
         }
     }

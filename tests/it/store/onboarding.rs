@@ -23,6 +23,8 @@ fn verdict(decision: Decision) -> Verdict {
             score: Some(0.5),
             threshold: Some(0.75),
             reasons: vec![ReasonCode::MotionMissing],
+            llr: None,
+            reliability: None,
         }],
         policy: "default/1".into(),
     }
