@@ -508,9 +508,9 @@ pub fn measure_capture(
     cancelled: impl Fn() -> bool,
 ) -> Result<(Measured, Timings)> {
     let measuring = |e: measure::Error| match e {
-        measure::Error::TooLong => Error::Capture(media::Error::TooLong {
-            max_ms: decoder.limits().max_duration_ms,
-        }),
+        measure::Error::TooLong => {
+            Error::Capture(media::Error::TooLong { max_ms: decoder.limits().max_duration_ms })
+        }
         e => Error::Internal(format!("measuring: {e}")),
     };
     let started = Instant::now();
@@ -527,9 +527,7 @@ pub fn measure_capture(
             media::Event::Opened(opened) => describe(&mut facts, &opened),
             media::Event::Frame(f) => {
                 facts.duration_ms = f.t_ms;
-                measurer
-                    .frame(f.index, f.t_ms, f.width, f.height, &f.rgb)
-                    .map_err(measuring)?;
+                measurer.frame(f.index, f.t_ms, f.width, f.height, &f.rgb).map_err(measuring)?;
             }
             media::Event::Audio(a) => measurer.audio(a.t_ms, &a.samples).map_err(measuring)?,
             media::Event::Done(totals) => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::frames::Frames;
+use super::looks::{dots, held, lamp, moire, noise, numbered, rolling_band, still, swing};
 use super::picture::{FPS, Packing, Picture, repack};
 use super::warp::{mask, puppet};
 use super::{Error, Face, Footage, RATE, Result, sound};
@@ -152,78 +153,6 @@ pub struct Material<'a> {
     pub spliced: Option<&'a [f32]>,
     /// Other digits than the asked ones, by the person of `reading`.
     pub earlier: Option<&'a [f32]>,
-}
-
-/// A hand that does not keep still, and a camera's noise.
-fn held(sway: f64, seed: u64) -> String {
-    format!(
-        "scale=520:520,crop=480:480:x='20+{sway}*sin(2*t)':y='20+{sway}*sin(1.3*t)',{}",
-        noise(6, seed)
-    )
-}
-
-fn noise(strength: u32, seed: u64) -> String {
-    format!("noise=alls={strength}:allf=t:all_seed={}", seed % 1_000_000)
-}
-
-/// One frame for so many seconds.
-fn still(at_s: f64, seconds: f64) -> String {
-    let at = (at_s * f64::from(FPS)) as u32;
-    let frames = (seconds * f64::from(FPS)) as u32;
-    format!(
-        "trim=start_frame={at}:end_frame={},loop={frames}:1:0,setpts=N/{FPS}/TB,trim=duration={seconds}",
-        at + 1
-    )
-}
-
-/// A flat picture turned about its upright middle to and fro, the nearer edge higher.
-fn swing(by: f64) -> String {
-    let one = format!("{by}*max(0,sin(on*0.064))");
-    let two = format!("{by}*max(0,-sin(on*0.064))");
-    format!(
-        "perspective=eval=frame:x0='W*{one}':y0='H*0.6*{one}':x1='W-W*{two}':y1='H*0.6*{two}'\
-         :x2='W*{one}':y2='H-H*0.6*{one}':x3='W-W*{two}':y3='H-H*0.6*{two}'"
-    )
-}
-
-/// A pattern of luma, drawn once, that `mode` blends over the picture before it.
-fn over(luma: &str, moving: &str, mode: &str) -> String {
-    format!(
-        "format=yuv420p[below];nullsrc=s=480x480:r=25,geq=lum='{luma}':cb=128:cr=128,\
-         trim=end_frame=1,loop=-1:1:0{moving},format=yuv420p[over];\
-         [below][over]blend=c0_mode={mode}:shortest=1"
-    )
-}
-
-/// Several patterns need links of several names.
-fn numbered(filters: &[String]) -> String {
-    let one = |(i, f): (usize, &String)| {
-        f.replace("[below]", &format!("[below{i}]")).replace("[over]", &format!("[over{i}]"))
-    };
-    filters.iter().enumerate().map(one).collect::<Vec<_>>().join(",")
-}
-
-fn moire(depth: f64) -> String {
-    let half = depth / 2.0;
-    over(
-        &format!("{}+{half}*sin(X*2.1+Y*0.35)*sin(Y*1.9-X*0.2)", 255.0 - half),
-        "",
-        "multiply",
-    )
-}
-
-fn rolling_band(depth: f64) -> String {
-    let luma = format!("255-{depth}*(0.5+0.5*cos(2*PI*Y/240))");
-    over(&luma, ",scroll=vertical=0.013", "multiply")
-}
-
-fn lamp(strength: f64) -> String {
-    over(&format!("{strength}*exp(-((X-335)*(X-335)+(Y-150)*(Y-150))/7000)"), "", "screen")
-}
-
-fn dots(depth: f64) -> String {
-    let luma = format!("255-{depth}*(0.5+0.5*sin((X+Y)*1.1)*sin((X-Y)*1.1))");
-    over(&luma, "", "multiply")
 }
 
 impl Attack {
@@ -443,7 +372,8 @@ impl Attack {
                 match frozen_from_s {
                     Some(at) => {
                         let rest = (seconds - at).max(0.0);
-                        let hold = format!("trim=duration={at},tpad=stop_mode=clone:stop_duration={rest}");
+                        let hold =
+                            format!("trim=duration={at},tpad=stop_mode=clone:stop_duration={rest}");
                         clip().then(&slow).then(&hold)
                     }
                     None => clip().then(&slow),
@@ -559,7 +489,10 @@ mod tests {
 
         // A print and a screen lose range.
         for a in Attack::standard() {
-            if matches!(a, Attack::Print { .. } | Attack::ScreenReplay { .. } | Attack::FullScreen { .. }) {
+            if matches!(
+                a,
+                Attack::Print { .. } | Attack::ScreenReplay { .. } | Attack::FullScreen { .. }
+            ) {
                 assert!(contrast(&shown(&a)) < contrast(&genuine), "{a:?}");
             }
         }
@@ -619,7 +552,9 @@ mod tests {
         }
         let late = make(&Attack::LateSync { ms: 500 }, Packing::Mp4 { crf: 21 }, "late").unwrap();
         let heard = sound::read(&late).unwrap();
-        assert!(heard.len() > RATE * 14 / 10 && heard[..RATE * 4 / 10].iter().all(|v| v.abs() < 0.1));
+        assert!(
+            heard.len() > RATE * 14 / 10 && heard[..RATE * 4 / 10].iter().all(|v| v.abs() < 0.1)
+        );
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 6, "nothing is left behind");
         let missing = make(&Attack::SplicedDigits, Packing::Mp4 { crf: 21 }, "x").unwrap_err();

@@ -18,6 +18,7 @@ pub mod attack;
 pub mod draw;
 pub mod frames;
 pub mod ladder;
+mod looks;
 pub mod picture;
 mod program;
 pub mod sound;

@@ -14,13 +14,7 @@ const OUT_S: f32 = 1.5;
 /// A photo made to turn and speak: the face is a dome in front of a flat picture, and what stands out
 /// moves against its edge. `motions` are made one after the other, `turn` face widths far; `mouth` is
 /// how far the mouth is open in each frame, 0–1, and says how many frames there are.
-pub fn puppet(
-    photo: &Frames,
-    face: Face,
-    motions: &[Motion],
-    turn: f32,
-    mouth: &[f32],
-) -> Frames {
+pub fn puppet(photo: &Frames, face: Face, motions: &[Motion], turn: f32, mouth: &[f32]) -> Frames {
     let (width, height) = (photo.width as usize, photo.height as usize);
     let blank = vec![0; width * height * 3];
     let still = photo.rgb.first().unwrap_or(&blank);
@@ -105,9 +99,8 @@ pub fn mask(
 
 /// Where the wearer's eyes and mouth show.
 fn is_hole(u: f32, v: f32) -> bool {
-    let inside = |cu: f32, cv: f32, w: f32, h: f32| {
-        ((u - cu) / w).powi(2) + ((v - cv) / h).powi(2) < 1.0
-    };
+    let inside =
+        |cu: f32, cv: f32, w: f32, h: f32| ((u - cu) / w).powi(2) + ((v - cv) / h).powi(2) < 1.0;
     inside(-0.4, -0.3, 0.22, 0.1) || inside(0.4, -0.3, 0.22, 0.1) || inside(0.0, 0.52, 0.34, 0.13)
 }
 
@@ -183,7 +176,9 @@ mod tests {
     fn a_mask_covers_the_face_but_not_eyes_and_mouth() {
         let flat = |v: u8| Frames { width: 64, height: 64, rgb: vec![vec![v; 64 * 64 * 3]; 2] };
         let made = mask(flat(10), &[Some(FACE), None], &flat(200), FACE, 40.0);
-        let at = |u: f32, v: f32| made.rgb[0][((32.0 + v * 16.0) as usize * 64 + (32.0 + u * 16.0) as usize) * 3];
+        let at = |u: f32, v: f32| {
+            made.rgb[0][((32.0 + v * 16.0) as usize * 64 + (32.0 + u * 16.0) as usize) * 3]
+        };
         assert!(at(0.0, 0.0) > 100 && at(0.0, -0.8) > 100);
         assert_eq!((at(-0.4, -0.3), at(0.0, 0.52), at(1.5, 1.5)), (10, 10, 10));
         assert_eq!(made.rgb[1], flat(10).rgb[0]);

@@ -74,7 +74,10 @@ impl Clips {
             Ok(Person { subject: l.subject, footage, motions: l.motions })
         });
         let talking = list.talking.iter().map(|t| footage(&t.file, t.seconds));
-        Ok(Self { people: people.collect::<anyhow::Result<_>>()?, talking: talking.collect::<anyhow::Result<_>>()? })
+        Ok(Self {
+            people: people.collect::<anyhow::Result<_>>()?,
+            talking: talking.collect::<anyhow::Result<_>>()?,
+        })
     }
 }
 

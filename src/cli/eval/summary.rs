@@ -57,8 +57,8 @@ pub fn run(args: &SummaryArgs) -> anyhow::Result<()> {
     });
     write(&args.docs.join("evaluation.json"), &format!("{summary:#}\n"))?;
     let path = args.docs.join("evaluation.md");
-    let mut page = std::fs::read_to_string(&path)
-        .with_context(|| format!("can't read {}", path.display()))?;
+    let mut page =
+        std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
     for (name, text) in [
         ("captures", captures(&report)),
         ("points", points(&report)),
@@ -161,8 +161,7 @@ fn speech(report: &Value) -> Option<Value> {
 }
 
 fn captures(report: &Report) -> String {
-    let (mut text, [genuine, attacks]) =
-        (String::new(), [report.captures.0, report.captures.1]);
+    let (mut text, [genuine, attacks]) = (String::new(), [report.captures.0, report.captures.1]);
     // Writing to a string can't fail.
     let _ = writeln!(
         text,
@@ -176,7 +175,8 @@ fn captures(report: &Report) -> String {
     let _ = writeln!(text, "| role | model | SHA-256 begins |\n| --- | --- | --- |");
     for (role, models) in &report.models {
         for m in models {
-            let _ = writeln!(text, "| {role} | {} | `{}` |", m.id, m.sha256.get(..12).unwrap_or(""));
+            let _ =
+                writeln!(text, "| {role} | {} | `{}` |", m.id, m.sha256.get(..12).unwrap_or(""));
         }
     }
     text
@@ -245,9 +245,10 @@ fn scores(report: &Report) -> String {
 }
 
 fn speech_text(report: &Value) -> String {
-    let mut text = "\n| strings | n | right one not passed % | right one failed % | random passed % (n) | \
+    let mut text =
+        "\n| strings | n | right one not passed % | right one failed % | random passed % (n) | \
                     one digit wrong passed % (n) |\n| --- | --- | --- | --- | --- | --- |\n"
-        .to_owned();
+            .to_owned();
     let rate = |v: &Value| serde_json::from_value::<Rate>(v.clone()).unwrap_or(Rate::of(0, 0));
     let rows = report["contenders"][0]["policy"].as_array();
     for row in rows.into_iter().flatten() {

@@ -145,12 +145,7 @@ fn windows_of(clip: usize, footage: &Footage, evidence: &Evidence) -> Vec<Window
             let moved = |t| t - span.start;
             (from < to).then(|| SpeechSegment { start_ms: moved(from), end_ms: moved(to) })
         });
-        Window {
-            clip,
-            mouth: mouth.collect(),
-            speech: speech.collect(),
-            voice: cut(voice, &span),
-        }
+        Window { clip, mouth: mouth.collect(), speech: speech.collect(), voice: cut(voice, &span) }
     });
     windows.filter(|w| !w.speech.is_empty()).collect()
 }
@@ -265,7 +260,8 @@ mod tests {
     use super::*;
 
     fn window(clip: usize) -> Window {
-        let level = |t: i64| ((t as f32 / 90.0 + clip as f32).sin() + (t as f32 / 37.0).sin()) / 2.0;
+        let level =
+            |t: i64| ((t as f32 / 90.0 + clip as f32).sin() + (t as f32 / 37.0).sin()) / 2.0;
         Window {
             clip,
             mouth: (0..75)

@@ -79,9 +79,8 @@ pub fn run(args: &VoiceArgs, models: &Models) -> anyhow::Result<()> {
     ensure!(speakers.len() > 1, "too few long recordings of held-out speakers");
     let metric = model.model().metric;
     let people: Vec<Vec<Vec<f32>>> = speakers.into_values().collect();
-    let report = of(model.model().id.clone(), &people, model.threshold(), |a, b| {
-        metric.distance(a, b)
-    });
+    let report =
+        of(model.model().id.clone(), &people, model.threshold(), |a, b| metric.distance(a, b));
     super::print(&report, args.json)
 }
 

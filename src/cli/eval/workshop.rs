@@ -72,7 +72,10 @@ pub fn run(args: &WorkshopArgs, config: &Config) -> anyhow::Result<()> {
         bench.people(&clips, &voices, &app::models(config)?)?;
     }
     bench.drawn()?;
-    ensure!(!bench.cases.is_empty(), "nothing to make: name --datasets or a number of --drawn heads");
+    ensure!(
+        !bench.cases.is_empty(),
+        "nothing to make: name --datasets or a number of --drawn heads"
+    );
     Manifest::of(bench.cases).write(&args.out)
 }
 
@@ -143,7 +146,12 @@ impl<'a> Bench<'a> {
     }
 
     /// The captures of people.
-    fn people(&mut self, people: &[Person], voices: &Voices, models: &Models) -> anyhow::Result<()> {
+    fn people(
+        &mut self,
+        people: &[Person],
+        voices: &Voices,
+        models: &Models,
+    ) -> anyhow::Result<()> {
         let attacks: Vec<Attack> = Attack::standard()
             .into_iter()
             // The sound of these captures never was in step.

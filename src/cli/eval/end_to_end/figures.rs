@@ -107,9 +107,8 @@ pub(super) fn of(
     policies: &[Policy],
     models: &BTreeMap<ModelRole, Vec<ModelRef>>,
 ) -> Report {
-    let distinct = |of: &dyn Fn(&Case) -> String| {
-        cases.iter().map(of).collect::<BTreeSet<_>>().len()
-    };
+    let distinct =
+        |of: &dyn Fn(&Case) -> String| cases.iter().map(of).collect::<BTreeSet<_>>().len();
     let attacks = cases.iter().filter(|c| c.class.is_attack()).count();
     let mut cost: Vec<f64> = found.iter().map(|f| f.cpu_ms).collect();
     cost.sort_by(f64::total_cmp);
@@ -162,8 +161,7 @@ fn judged<'a>(case: &'a Case, found: &Found, policy: &Policy) -> Judged<'a> {
         .map(|c| c.check.name())
         .collect();
     // The policy itself leaves out `sync`.
-    let others: Vec<&str> =
-        left_out.iter().copied().filter(|c| *c != Check::Sync.name()).collect();
+    let others: Vec<&str> = left_out.iter().copied().filter(|c| *c != Check::Sync.name()).collect();
     let mut weighed = verdict;
     if !policy.sync.counts {
         weighed.checks.retain(|c| c.check != Check::Sync);
@@ -207,8 +205,7 @@ fn row(name: &str, of: &[&Judged<'_>]) -> Row {
     }
     let unseen = Rate::among(of, |j| match &j.case.class {
         Class::Attack { touches, .. } => {
-            j.fate != Fate::NoResponse
-                && !j.objected.iter().any(|c| touches.iter().any(|t| t == c))
+            j.fate != Fate::NoResponse && !j.objected.iter().any(|c| touches.iter().any(|t| t == c))
         }
         Class::BonaFide { .. } => j.objected.iter().any(|c| *c != Check::Speech.name()),
     });

@@ -174,8 +174,7 @@ impl Pipeline<'_> {
     ) -> anyhow::Result<Found> {
         let before = thread_cpu_ms();
         let capture = Capture { path, bytes, sha256: sha256.clone() };
-        let done =
-            measure_capture(self.decoder, self.models, case.challenge()?, capture, || false);
+        let done = measure_capture(self.decoder, self.models, case.challenge()?, capture, || false);
         let mut cpu_ms = thread_cpu_ms() - before;
         let evidence = match done {
             Ok((measured, timings)) => {
