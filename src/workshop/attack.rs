@@ -298,7 +298,7 @@ impl Attack {
             | Self::Reencoded { .. }
             | Self::LateSync { .. }
             | Self::EarlierCapture => clip(),
-            Self::StillPhoto { at_s, sway } if *sway == 0.0 => clip().then(&still(*at_s, seconds)),
+            Self::StillPhoto { at_s, sway } if *sway <= 0.0 => clip().then(&still(*at_s, seconds)),
             Self::StillPhoto { at_s, sway } => {
                 clip().then(&still(*at_s, seconds)).then(&held(*sway, seed))
             }

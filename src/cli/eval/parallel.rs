@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 ///
 /// # Errors
 /// The first error of `work`.
-pub fn each<I: Sync, T: Send>(
+pub(super) fn each<I: Sync, T: Send>(
     items: &[I],
     threads: usize,
     bar: &ProgressBar,

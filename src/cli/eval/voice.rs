@@ -61,10 +61,15 @@ pub fn run(args: &VoiceArgs, models: &Models) -> anyhow::Result<()> {
     let model =
         models.voice.as_ref().ok_or(infer::Error::RoleMissing(ModelRole::VoiceEmbedding))?;
     let bar = progress("recordings", 0);
-    let clips = corpus::read(&args.datasets, Part::Test, |n| {
-        bar.set_length(n as u64);
-        bar.inc(1);
-    })?;
+    let clips = corpus::read(
+        &args.datasets,
+        Part::Test,
+        |kind, _| kind != Kind::Digit,
+        |n| {
+            bar.set_length(n as u64);
+            bar.inc(1);
+        },
+    )?;
     bar.finish_and_clear();
     let mut speakers: BTreeMap<&str, Vec<Vec<f32>>> = BTreeMap::new();
     for clip in clips.iter().filter(|c| long_enough(c)) {

@@ -5,7 +5,7 @@
 //! capture is a dubbed one, so `sync` is left out when it is counted. Drawn heads, whose lips do
 //! follow their voice, stand beside them; what makes an anti-spoof model of them says nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -34,6 +34,8 @@ use crate::workshop::{Face, Footage, RATE, sound};
 const LEAD: usize = RATE / 2;
 /// Readings that a clip is shown with as it was recorded, for each take of everything else.
 const PLAIN: usize = 4;
+/// Recordings of each single digit that others are put together of.
+const DIGIT_TAKES: usize = 8;
 
 /// Make a data set of genuine captures and attacks.
 #[derive(Clone, Debug, clap::Args)]
@@ -91,7 +93,13 @@ struct Voices {
 impl Voices {
     fn read(root: &Path) -> anyhow::Result<Self> {
         let bar = progress("recordings", 0);
-        let clips = corpus::read(root, Part::Test, |n| {
+        let mut takes = [0; 10];
+        let wanted = |kind: Kind, digits: &[u8]| {
+            let [digit] = digits else { return true };
+            takes[usize::from(*digit)] += 1;
+            kind != Kind::Digit || takes[usize::from(*digit)] <= DIGIT_TAKES
+        };
+        let clips = corpus::read(root, Part::Test, wanted, |n| {
             bar.set_length(n as u64);
             bar.inc(1);
         })?;
@@ -370,7 +378,11 @@ impl<'a> Bench<'a> {
                 .with_context(|| format!("can't write {}", file.display()))?;
         }
         self.cases.push(case);
-        Ok(())
+        // At once, so that what is broken off goes on from here; what is known stays listed.
+        let made = self.cases.iter().map(|c| c.id.as_str()).collect::<BTreeSet<_>>();
+        let known = self.known.values().filter(|c| !made.contains(c.id.as_str()));
+        let cases = self.cases.iter().chain(known).cloned().collect();
+        Manifest::of(cases).write(&self.args.out)
     }
 
     /// A seed for each case, so that none depends on how many were made before.

@@ -49,9 +49,17 @@ impl std::fmt::Debug for Clip {
     }
 }
 
-/// The speech recordings of the speakers in `part`. `tick` is told how many there are to decode, and
-/// then called after each.
-pub fn read(root: &Path, part: Part, mut tick: impl FnMut(usize)) -> anyhow::Result<Vec<Clip>> {
+/// Those speech recordings of the speakers in `part` that are `wanted`, by what they hold. `tick` is
+/// told how many there are to decode, once before each.
+///
+/// # Errors
+/// Where there are none, or one can't be decoded.
+pub fn read(
+    root: &Path,
+    part: Part,
+    mut wanted: impl FnMut(Kind, &[u8]) -> bool,
+    mut tick: impl FnMut(usize),
+) -> anyhow::Result<Vec<Clip>> {
     let mut all = datasets::manifest(root)?;
     all.retain(|r| r.path.starts_with("digits"));
     all.extend(fsdd(root));
@@ -60,6 +68,7 @@ pub fn read(root: &Path, part: Part, mut tick: impl FnMut(usize)) -> anyhow::Res
         .iter()
         .filter(|r| speakers.contains(&r.speaker) && root.join(&r.path).is_file())
         .filter_map(|r| transcript(&r.label).map(|(kind, digits)| (r, kind, digits)))
+        .filter(|(_, kind, digits)| wanted(*kind, digits))
         .collect();
     ensure!(!mine.is_empty(), "no recordings of held-out speakers below {}", root.display());
     let mut clips = Vec::new();

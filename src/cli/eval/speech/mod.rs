@@ -110,10 +110,15 @@ struct Trial {
 impl Trials {
     fn read(root: &Path, part: Part, most: Option<usize>) -> anyhow::Result<Self> {
         let bar = progress("recordings", 0);
-        let clips = corpus::read(root, part, |n| {
-            bar.set_length(n as u64);
-            bar.inc(1);
-        })?;
+        let clips = corpus::read(
+            root,
+            part,
+            |_, _| true,
+            |n| {
+                bar.set_length(n as u64);
+                bar.inc(1);
+            },
+        )?;
         bar.finish_and_clear();
         let mut draw = Draw::new(17 + part as u64);
         let mut clean: Vec<(Clip, bool)> =
