@@ -82,7 +82,7 @@ clean: ## Remove what was built; models and data (onnx/, var/) stay
 	@rm -rf .cache
 
 # The development profile with this crate itself optimised: shares every dependency's build.
-BENCH := cargo --config 'profile.dev.package.cameo.opt-level=3' bench --profile dev --bench cameo
+BENCH := cargo --config 'profile.dev.package.cameo.opt-level=3' bench --profile dev --bench cameo --bench search
 
 # The recipes of the models that the project trains itself. They need a lot of time and data that
 # is not part of the project: `make train-digits DATASETS=DIR`.

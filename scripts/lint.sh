@@ -19,3 +19,5 @@ else
     echo "lint: cargo-deny is not installed: skipped"
 fi
 cargo clippy --all-targets -- -D warnings
+# What generators and auditors use of the library, without the service.
+cargo clippy --no-default-features --lib -- -D warnings

@@ -224,6 +224,16 @@ pub struct Verification {
     pub max_tries: u32,
     /// The verdict policy: `balanced` or `strict`.
     pub policy: String,
+    /// What becomes of a face that is enrolled under another subject: `review` or `off`.
+    pub duplicates: Guard,
+    /// Two faces no further apart than this are taken for one person's, in the embedding model's
+    /// own metric; unset: as the model's manifest says.
+    pub duplicate_distance: Option<f32>,
+    /// What becomes of a face on the block list (`cameo protect`): `review` or `reject`.
+    pub protected: Bar,
+    /// The youngest that may enrol without a review, in years, by the age that the app attests;
+    /// unset: age is not asked.
+    pub minimum_age: Option<u8>,
     /// Seconds that the sealed evidence is kept after the verdict. 0: it is not kept.
     pub keep_evidence_s: u64,
     /// Seconds a reviewer has to decide; then the verification expires and may be retried.
@@ -244,10 +254,34 @@ impl Default for Verification {
             max_queue: 64,
             max_tries: 3,
             policy: "balanced".into(),
+            duplicates: Guard::Review,
+            duplicate_distance: None,
+            protected: Bar::Review,
+            minimum_age: None,
             keep_evidence_s: 30 * 86_400,
             review_within_s: 7 * 86_400,
         }
     }
+}
+
+/// Whether something is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// It leads to review.
+    Review,
+    /// Nobody looks.
+    Off,
+}
+
+/// What becomes of somebody who must not enrol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bar {
+    /// A reviewer decides.
+    Review,
+    /// They are turned away.
+    Reject,
 }
 
 /// What is accepted as a capture.
@@ -559,6 +593,9 @@ impl Config {
         if self.log.witness_quorum > self.log.witnesses.len() {
             return invalid("log.witness_quorum is larger than the number of log.witnesses");
         }
+        if self.verification.duplicate_distance.is_some_and(|d| !(d > 0.0 && d.is_finite())) {
+            return invalid("verification.duplicate_distance must be above 0");
+        }
         for (name, value, range) in [
             ("verification.digits", self.verification.digits as u64, 4..=10),
             ("verification.motions", self.verification.motions as u64, 1..=4),
@@ -566,6 +603,11 @@ impl Config {
             ("verification.client_token_ttl_s", self.verification.client_token_ttl_s, 60..=86_400),
             ("verification.lockout_failures", self.verification.lockout_failures.into(), 1..=1000),
             ("verification.max_tries", self.verification.max_tries.into(), 1..=10),
+            (
+                "verification.minimum_age",
+                self.verification.minimum_age.unwrap_or(0).into(),
+                0..=150,
+            ),
             ("database.max_connections", self.database.max_connections.into(), 2..=1000),
             ("token.ttl_s", self.token.ttl_s, 10..=86_400),
             ("takedown.deadline_s", self.takedown.deadline_s, 60..=30 * 86_400),

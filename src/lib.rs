@@ -8,14 +8,15 @@
 //! # The house
 //!
 //! The way of a capture: [`media`] decodes it in a sandbox, [`infer`] measures it, [`liveness`]
-//! judges the evidence, [`identity`] turns it into templates, [`store`] keeps them sealed by
-//! [`crypto`], [`token`] carries them to a generator, and [`tlog`] remembers that it happened.
+//! judges the evidence, [`identity`] turns it into templates, [`search`] finds who has that face
+//! already, [`store`] keeps them sealed by [`crypto`], [`token`] carries them to a generator, and
+//! [`tlog`] remembers that it happened.
 //! [`service`] joins those rooms into use cases; [`http`] and [`cli`] are the two doors.
 //!
 //! # The import rule
 //!
 //! ```text
-//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, drawn, workshop, outbound}
+//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, search, drawn, workshop, outbound}
 //!                                         -> receipt -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
@@ -25,22 +26,42 @@
 //! `opencv` and `whisper_rs` only in `infer`, `ring` only in `crypto`, `ffmpeg_the_third`,
 //! `landlock` and `seccompiler` only in `media`, and `anyhow` only in `app` and `cli`.
 //! `tests/it/architecture.rs` keeps it so.
+//!
+//! # Without the service
+//!
+//! `default-features = false` leaves [`receipt`], [`tlog`], [`token`] and what they stand on: what a
+//! generator, an auditor or a person needs to check and open things, without models, media, database
+//! or server.
 
+#[cfg(feature = "service")]
 pub mod app;
+#[cfg(feature = "service")]
 pub mod cli;
+#[cfg(feature = "service")]
 pub mod config;
 pub mod crypto;
 pub mod domain;
+#[cfg(feature = "service")]
 pub mod drawn;
 pub mod env;
+#[cfg(feature = "service")]
 pub mod http;
+#[cfg(feature = "service")]
 pub mod identity;
+#[cfg(feature = "service")]
 pub mod infer;
+#[cfg(feature = "service")]
 pub mod liveness;
+#[cfg(feature = "service")]
 pub mod media;
+#[cfg(feature = "service")]
 pub mod outbound;
 pub mod receipt;
+#[cfg(feature = "service")]
+pub mod search;
+#[cfg(feature = "service")]
 pub mod service;
+#[cfg(feature = "service")]
 pub mod store;
 pub mod tlog;
 pub mod token;

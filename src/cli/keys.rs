@@ -103,9 +103,11 @@ impl Keys {
             Self::Rewrap => {
                 let done = services.rewrap().await?;
                 let (people, keys, hooks) = (done.subjects, done.signing_keys, done.webhooks);
+                let faces = done.protected;
                 writeln!(
                     out,
-                    "wrapped anew: {people} people's keys, {keys} signing keys, {hooks} webhooks; \
+                    "wrapped anew: {people} people's keys, {keys} signing keys, {hooks} webhooks, \
+                     {faces} protected faces; \
                      once every process has the new master key as current, earlier ones can go"
                 )?;
             }

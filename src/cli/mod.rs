@@ -8,6 +8,7 @@ pub mod draw;
 pub mod eval;
 pub mod keys;
 pub mod models;
+pub mod protect;
 pub mod receipt;
 pub mod serve;
 pub mod token;
@@ -45,6 +46,9 @@ enum Command {
     /// Measure how well the models do on labelled data
     #[command(subcommand)]
     Eval(eval::Eval),
+    /// Keep the block list of faces that nobody may enrol
+    #[command(subcommand)]
+    Protect(protect::Protect),
     /// Make, list and revoke API keys; rotate the signing key
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -92,6 +96,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(demo) => demo.run(config()?),
         Command::Models(args) => models::run(&args, &config()?),
         Command::Eval(eval) => eval.run(&config()?).map(|()| ExitCode::SUCCESS),
+        Command::Protect(protect) => protect.run(config()?),
         Command::Keys(keys) => keys.run(config()?),
         Command::Audit(audit) => audit.run(config),
         Command::Token(token) => token.run(),

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::Client;
 use crate::crypto::KeySet;
-use crate::receipt;
+use crate::receipt::consent as receipt;
 
 /// Check consent receipts.
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::client::Client;
 use crate::crypto::{KeySet, RecipientSecret};
 use crate::env::{Clock, Millis, SystemClock, SystemEntropy};
-use crate::service::use_receipt::UseReceipt;
+use crate::receipt::usage::UseReceipt;
 use crate::tlog::LogKey;
 use crate::token::export::{Target, export};
 use crate::token::status::{Status, StatusList};

@@ -1,8 +1,9 @@
 //! The key hierarchy: a master key wraps one data key per subject, a data key seals that
 //! subject's biometrics. Destroying the wrapped data key destroys the subject's data for good.
 //!
-//! [`KeyWrap`] is the shape that a key-management service or a PKCS#11 token can take the place
-//! of; [`MasterKeys`] is the implementation with keys in memory.
+//! [`KeyWrap`] is what the service needs of its key store, few enough operations for a key-management
+//! service or a PKCS#11 token (wrap, unwrap, HMAC); [`MasterKeys`] is the implementation with keys in
+//! memory, read from a file or the environment.
 //!
 //! A wrapped key is `0x01 ‖ 8-byte id of the wrapping key ‖ sealed envelope` (see
 //! [`seal`]), so that after a rotation it is known which key opens it.
@@ -37,6 +38,16 @@ impl std::fmt::Debug for KekId {
 pub trait KeyWrap: Send + Sync + std::fmt::Debug {
     /// The key that wraps now.
     fn id(&self) -> KekId;
+
+    /// The earlier ones that still unwrap.
+    fn previous(&self) -> Vec<KekId>;
+
+    /// A key for another use, derived from the master key `id`: knowing it reveals nothing about the
+    /// master key or about keys of other labels.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMasterKey`].
+    fn derive(&self, id: KekId, label: &'static str) -> Result<Zeroizing<[u8; 32]>, Error>;
 
     /// Wraps `key`, bound to `aad`.
     fn wrap(&self, key: &[u8; 32], aad: &Aad, entropy: &dyn Entropy) -> Result<Vec<u8>, Error>;
@@ -164,19 +175,9 @@ impl MasterKeys {
         Self { current, previous }
     }
 
-    /// The current key.
-    pub fn current(&self) -> &MasterKey {
-        &self.current
-    }
-
-    /// The current key and the previous ones.
-    pub fn all(&self) -> impl Iterator<Item = &MasterKey> {
-        std::iter::once(&self.current).chain(&self.previous)
-    }
-
-    /// Their names, the current one's first.
-    pub fn ids(&self) -> impl Iterator<Item = KekId> {
-        self.all().map(MasterKey::id)
+    fn of(&self, id: KekId) -> Result<&MasterKey, Error> {
+        let mut all = std::iter::once(&self.current).chain(&self.previous);
+        all.find(|k| k.id == id).ok_or(Error::UnknownMasterKey(id))
     }
 }
 
@@ -191,6 +192,14 @@ impl KeyWrap for MasterKeys {
         self.current.id
     }
 
+    fn previous(&self) -> Vec<KekId> {
+        self.previous.iter().map(MasterKey::id).collect()
+    }
+
+    fn derive(&self, id: KekId, label: &'static str) -> Result<Zeroizing<[u8; 32]>, Error> {
+        Ok(self.of(id)?.derive(label))
+    }
+
     fn wrap(&self, key: &[u8; 32], aad: &Aad, entropy: &dyn Entropy) -> Result<Vec<u8>, Error> {
         let sealed = seal::seal(&self.current.wrapping_key(), aad, key, entropy)?;
         let mut out = vec![WRAP_FORMAT];
@@ -201,8 +210,7 @@ impl KeyWrap for MasterKeys {
 
     fn unwrap(&self, wrapped: &[u8], aad: &Aad) -> Result<Zeroizing<[u8; 32]>, Error> {
         let (id, sealed) = split_wrapped(wrapped)?;
-        let key = self.all().find(|k| k.id == id).ok_or(Error::UnknownMasterKey(id))?;
-        let plain = seal::open(&key.wrapping_key(), aad, sealed)?;
+        let plain = seal::open(&self.of(id)?.wrapping_key(), aad, sealed)?;
         <[u8; 32]>::try_from(plain.as_slice()).map(Zeroizing::new).map_err(|_| Error::Truncated)
     }
 }
@@ -389,6 +397,12 @@ mod tests {
         assert_eq!(SubjectKey::rewrap(&during, &moved, OWNER, &e).unwrap(), None);
         let key = SubjectKey::unwrap(&after, &moved, OWNER).unwrap();
         assert_eq!(key.open("template", OWNER, &sealed).unwrap().as_slice(), b"x");
+
+        // What was derived from the old one is still at hand as long as the old one is.
+        assert_eq!(during.previous(), [before.id()]);
+        let old = before.derive(before.id(), "answers").unwrap();
+        assert_eq!(during.derive(before.id(), "answers").unwrap(), old);
+        assert_eq!(after.derive(before.id(), "answers"), Err(Error::UnknownMasterKey(before.id())));
     }
 
     #[test]

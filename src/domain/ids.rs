@@ -49,6 +49,17 @@ macro_rules! id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The ULID behind the prefix.
+            pub fn to_bytes(&self) -> [u8; 16] {
+                let text = self.0.get($prefix.len() + 1..).unwrap_or_default();
+                ulid::Ulid::from_string(text).map_or([0; 16], |u| u.0.to_be_bytes())
+            }
+
+            /// What [`Self::to_bytes`] gave.
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(format!("{}_{}", $prefix, ulid::Ulid(u128::from_be_bytes(bytes))))
+            }
         }
 
         impl FromStr for $name {
@@ -120,6 +131,10 @@ id!(
 id!(
     /// An API key's public part.
     ApiKeyId, "API key", "key"
+);
+id!(
+    /// A face that nobody may enrol.
+    ProtectedId, "protected face", "pro"
 );
 id!(
     /// A request to open one person's entries in the log to an auditor.
@@ -217,6 +232,7 @@ mod tests {
         assert!(a < b);
         assert_eq!(a.as_str().parse::<VerificationId>(), Ok(a.clone()));
         assert!(a.as_str().parse::<CameoId>().is_err());
+        assert_eq!(VerificationId::from_bytes(a.to_bytes()), a);
         assert!(a.as_str().to_lowercase().parse::<VerificationId>().is_err());
     }
 

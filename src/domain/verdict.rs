@@ -30,12 +30,27 @@ pub enum Check {
     Sync,
     /// Is it a live face and not a presentation attack (ISO/IEC 30107-3)?
     Pad,
+    /// Was it recorded by a camera, and not fed in from a file (CEN/TS 18099)?
+    Injection,
+    /// Is it this person's face and voice, and nobody else's who is enrolled?
+    Identity,
+    /// Is the person old enough?
+    Age,
 }
 
 impl Check {
     /// Every check, in the order of a verdict.
-    pub const ALL: [Self; 6] =
-        [Self::Quality, Self::Speech, Self::Motion, Self::Continuity, Self::Sync, Self::Pad];
+    pub const ALL: [Self; 9] = [
+        Self::Quality,
+        Self::Speech,
+        Self::Motion,
+        Self::Continuity,
+        Self::Sync,
+        Self::Pad,
+        Self::Injection,
+        Self::Identity,
+        Self::Age,
+    ];
 
     /// The name used in JSON.
     pub fn name(self) -> &'static str {
@@ -46,6 +61,9 @@ impl Check {
             Self::Continuity => "continuity",
             Self::Sync => "sync",
             Self::Pad => "pad",
+            Self::Injection => "injection",
+            Self::Identity => "identity",
+            Self::Age => "age",
         }
     }
 }
@@ -125,6 +143,14 @@ reasons! {
     PadUnavailable = "pad_unavailable": "No anti-spoof model is installed, so a presentation attack was not ruled out.", "Nothing you can do: a reviewer will look at it.";
     PadAttack = "pad_attack": "The face looks like a screen, a print or a mask.", "Record your own face directly, not a picture or a screen.";
     PadUncertain = "pad_uncertain": "It could not be told for sure that the face is live.", "Use even light and a clean lens, and avoid strong reflections.";
+    RepeatedFrames = "repeated_frames": "Pictures repeat at regular intervals, as in a converted file.", "Record with the camera itself, with no other software between it and this page.";
+    DuplicateIdentity = "duplicate_identity": "This face is enrolled under another account.", "Use the account that you enrolled with; otherwise a reviewer will look at it.";
+    ProtectedIdentity = "protected_identity": "This face looks like one that nobody may enrol.", "A reviewer will look at it.";
+    FaceMismatch = "face_mismatch": "The face is not the one that was enrolled for this account.", "Record your own face; otherwise a reviewer will look at it.";
+    EnrolmentNotComparable = "enrolment_not_comparable": "The earlier enrolment was made with another model, so the face could not be compared with it.", "Nothing you can do: a reviewer will look at it.";
+    VoiceMismatch = "voice_mismatch": "The voice is not like the one that was enrolled for this account.", "Read the digits yourself, in a quiet place.";
+    UnderAge = "under_age": "The person is younger than this service allows.", "Nothing you can do: a reviewer will look at it.";
+    AgeUnknown = "age_unknown": "The app did not say how old the person is.", "Ask the app to state your age.";
 }
 
 /// The result of one check.

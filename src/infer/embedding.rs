@@ -56,6 +56,12 @@ impl FaceEmbedder {
         self.params.same_person
     }
 
+    /// Two faces no further apart than this are so much alike that one person may have enrolled
+    /// twice. Stricter than [`Self::threshold`]: each is compared with everyone.
+    pub fn duplicate(&self) -> f32 {
+        self.params.duplicate.unwrap_or(self.params.same_person)
+    }
+
     /// Cuts the face out of a frame as the network wants it: the similarity transform that brings
     /// the points of the mesh closest to the template's. `None` where they have no extent.
     ///

@@ -2,7 +2,7 @@
 //!
 //! [`judge`] reads [`Evidence`] under a [`Policy`] and answers the questions of
 //! [`Check`], each in its own file: quality,
-//! speech, motion, continuity, lips and voice (`sync`) and presentation attacks (`pad`). It reads no clock, draws no random
+//! speech, motion, continuity, lips and voice (`sync`), presentation attacks (`pad`) and `injection`. It reads no clock, draws no random
 //! number and runs no model, so stored evidence gives the same verdict again.
 //!
 //! Three rules hold throughout:
@@ -16,12 +16,13 @@
 //!
 //! The challenge (speech, motion), continuity and quality are *gates*: one failure rejects, with
 //! all reasons of all checks named, and the person can try again; one left open goes to review. The
-//! checks that look for attacks (sync, pad) are *weighed*: each gives a log-likelihood ratio that its reliability shrinks towards
+//! checks that look for attacks (sync, pad, injection) are *weighed*: each gives a log-likelihood ratio that its reliability shrinks towards
 //! zero. What speaks against a capture adds up, and rejects it from `fusion.reject_llr` on; what speaks for it
 //! in one of them makes up for nothing in another, since each looks for another attack. A weighed check that
 //! fails, or is left open, sends the capture to review. Everything passed: verified.
 
 mod continuity;
+mod injection;
 mod motion;
 mod pad;
 pub mod policy;
@@ -52,6 +53,7 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
         continuity::check(&evidence.identity, &timeline, &policy.continuity),
         sync::check(&evidence.speech, &timeline, &policy.sync),
         pad::check(evidence.spoof.as_ref(), &policy.pad),
+        injection::check(&timeline, &policy.injection),
     ];
     let decision = match fuse(&checks, policy) {
         Decision::Verified if evidence.version != EVIDENCE_VERSION => Decision::Review,
@@ -60,9 +62,13 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
     Verdict { decision, checks, policy: policy.id() }
 }
 
+/// Whether a check looks for an attack and is weighed; the others are gates.
+fn is_weighed(check: Check) -> bool {
+    matches!(check, Check::Sync | Check::Pad | Check::Injection)
+}
+
 fn fuse(checks: &[CheckResult], policy: &Policy) -> Decision {
-    let (weighed, gates): (Vec<_>, Vec<_>) =
-        checks.iter().partition(|c| matches!(c.check, Check::Sync | Check::Pad));
+    let (weighed, gates): (Vec<_>, Vec<_>) = checks.iter().partition(|c| is_weighed(c.check));
     let weighed = || weighed.iter().filter(|c| c.check != Check::Sync || policy.sync.counts);
     let against: f32 = weighed().filter_map(|c| c.llr).map(|llr| llr.min(0.0)).sum();
     let settled = |c: &CheckResult| match c.status {
@@ -189,7 +195,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn worse_checks_never_improve_the_decision(
-            checks in proptest::collection::vec((0usize..6, 0usize..4, -4.0f32..4.0), 1..7),
+            checks in proptest::collection::vec((0usize..7, 0usize..4, -4.0f32..4.0), 1..7),
             which in 0usize..7,
             status in 0usize..4,
             by in 0.0f32..4.0,

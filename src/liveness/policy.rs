@@ -26,6 +26,8 @@ pub struct Policy {
     pub sync: SyncPolicy,
     /// Presentation attacks.
     pub pad: PadPolicy,
+    /// Files in place of a camera.
+    pub injection: InjectionPolicy,
     /// What the checks amount to together.
     pub fusion: FusionPolicy,
 }
@@ -185,9 +187,9 @@ pub struct ContinuityPolicy {
     pub max_still_share: f32,
 }
 
-/// Thresholds of [`Check::Sync`](crate::domain::verdict::Check::Sync). The line from correlation to
-/// log-likelihood ratio is drawn through six real sentences of as many speakers, their sound as it was, exchanged and shifted
-/// (`docs/evaluation-main-job.md`): few, so `max_llr` bounds it.
+/// Thresholds of [`Check::Sync`](crate::domain::verdict::Check::Sync). The line from strength to
+/// log-likelihood ratio is drawn through six real sentences of as many speakers and nine stretches of five
+/// other clips, their sound as it was, exchanged and shifted (`docs/evaluation-main-job.md`): few, so `max_llr` bounds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SyncPolicy {
@@ -201,12 +203,10 @@ pub struct SyncPolicy {
     /// Offsets of the sound after the lips that count as in sync, in milliseconds. A mouth opens before it
     /// sounds, and browsers record sound and picture some 100 ms apart.
     pub in_sync_ms: (i64, i64),
-    /// Correlation that is as likely with a foreign sound as with the mouth's own.
+    /// [`SyncMeasure::strength`](super::SyncMeasure::strength) that is as likely with a foreign sound as with the mouth's own.
     pub even: f32,
-    /// Log-likelihood ratio for each unit of correlation above `even`.
-    pub nats_per_correlation: f32,
-    /// What is taken off for each unit by which the correlation is higher out of sync.
-    pub nats_per_shift: f32,
+    /// Log-likelihood ratio for each unit of strength above `even`.
+    pub nats_per_strength: f32,
     /// Most that the check may weigh for or against, in nats.
     pub max_llr: f32,
     /// Log-likelihood ratio from which the check passes.
@@ -216,6 +216,23 @@ pub struct SyncPolicy {
     /// A mouth whose opening ranges over less than this in all the speech did not speak. The
     /// mesh's noise on a shut mouth is 0.01 to 0.02, quiet talkers range over 0.08 and more.
     pub still_range: f32,
+}
+
+/// Thresholds of [`Check::Injection`](crate::domain::verdict::Check::Injection).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InjectionPolicy {
+    /// Mean luma difference (0–255) up to which a picture repeats the one before, as in
+    /// [`ContinuityPolicy`].
+    pub still_change: f32,
+    /// Fewest repetitions that make a rhythm. Seven steps that fit a rhythm of three by chance are one in
+    /// two thousand.
+    pub min_repeats: usize,
+    /// Least share of the steps between repetitions that fit the rhythm.
+    pub rhythmic_share: f32,
+    /// How much a rhythm weighs against the capture, in nats. Set, not measured: of 16 real clips one has it,
+    /// and that one was converted from 25 to 30 pictures a second; captures straight from cameras were not at hand.
+    pub repeats_llr: f32,
 }
 
 /// What the checks amount to together; see [`crate::liveness`].
@@ -333,14 +350,19 @@ impl Policy {
                 counts: true,
                 min_speech_ms: 1000,
                 full_speech_ms: 2000,
-                in_sync_ms: (-100, 140),
-                even: 0.5,
-                nats_per_correlation: 10.0,
-                nats_per_shift: 6.0,
+                in_sync_ms: (-80, 120),
+                even: 0.65,
+                nats_per_strength: 3.0,
                 max_llr: 3.0,
                 pass_llr: 0.0,
-                fail_llr: -1.0,
+                fail_llr: -1.5,
                 still_range: 0.03,
+            },
+            injection: InjectionPolicy {
+                still_change: 0.05,
+                min_repeats: 7,
+                rhythmic_share: 0.9,
+                repeats_llr: 1.5,
             },
             // The second is finite, so that a policy survives JSON; no ratio gets there.
             fusion: FusionPolicy { reject_llr: -2.5, open_llr: 1e6 },

@@ -6,9 +6,9 @@
 //! the sound is the mouth's own, the correlation is high and peaks within about a tenth of a second; where
 //! it was dubbed it is low, and where it was shifted it peaks elsewhere.
 //!
-//! Score: the correlation near offset zero. Its log-likelihood ratio is a line through what real clips gave; see
+//! Score: [`SyncMeasure::strength`]. Its log-likelihood ratio is a line through what real clips gave; see
 //! `docs/evaluation-main-job.md`. Method after the cross-correlation of mouth opening and loudness in Slaney and
-//! Covell, "FaceSync" (NIPS 2000), with one fixed projection in place of a fitted one.
+//! Covell, "`FaceSync`" (NIPS 2000), with one fixed projection in place of a fitted one.
 
 use super::policy::SyncPolicy;
 use super::result;
@@ -59,6 +59,23 @@ pub struct SyncMeasure {
     pub mouth_range: f32,
     /// Time of speech with the lips in sight, in milliseconds.
     pub usable_ms: i64,
+    /// Time with the lips in sight from the first word to the last, in milliseconds.
+    pub compared_ms: i64,
+}
+
+impl SyncMeasure {
+    /// How much speaks for one source of lips and voice: Fisher's z of the correlation, less what it is
+    /// larger by at another offset, times the root of the seconds compared. Chance gives some
+    /// correlation at some offset, and less of it the longer it has to hold.
+    pub fn strength(&self) -> f32 {
+        (fisher_z(self.correlation) - self.shifted())
+            * (self.compared_ms.max(0) as f32 / 1000.0).sqrt()
+    }
+
+    /// By how much Fisher's z is larger out of sync.
+    fn shifted(&self) -> f32 {
+        (fisher_z(self.best) - fisher_z(self.correlation)).max(0.0)
+    }
 }
 
 pub(super) fn check(
@@ -92,21 +109,17 @@ pub fn judge_sync(
     if m.usable_ms < p.min_speech_ms {
         return open(Status::Inconclusive);
     }
-    let shifted = (m.best - m.correlation).max(0.0);
     let still = m.mouth_range < p.still_range;
-    let raw = if still {
-        -p.max_llr
-    } else {
-        p.nats_per_correlation * (m.correlation - p.even) - p.nats_per_shift * shifted
-    };
+    let raw = if still { -p.max_llr } else { p.nats_per_strength * (m.strength() - p.even) };
     let reliability = m.usable_ms as f32 / p.full_speech_ms.max(1) as f32;
     let weighed = |status, reasons| {
-        result(Check::Sync, status, Some(m.correlation), Some(p.even), reasons)
+        result(Check::Sync, status, Some(m.strength().max(0.0)), Some(p.even), reasons)
             .weighing(raw.clamp(-p.max_llr.abs(), p.max_llr.abs()), reliability)
     };
+    let elsewhere = SyncMeasure { correlation: m.best, ..m };
     let against = if still {
         ReasonCode::LipsStill
-    } else if shifted > 0.0 && m.best >= p.even {
+    } else if m.shifted() > 0.0 && elsewhere.strength() >= p.even {
         ReasonCode::SoundShifted
     } else {
         ReasonCode::LipsDisagree
@@ -165,6 +178,7 @@ pub fn measure_sync(
         offset_ms: ms(lag),
         mouth_range: percentile(&mut range, 0.95)? - percentile(&mut range, 0.05)?,
         usable_ms: in_sight.len() as i64 * ENVELOPE_STEP_MS,
+        compared_ms: lips[from..to].iter().flatten().count() as i64 * ENVELOPE_STEP_MS,
     })
 }
 
@@ -244,6 +258,10 @@ fn correlation(
     Some(r.clamp(-1.0, 1.0) as f32)
 }
 
+fn fisher_z(r: f32) -> f32 {
+    r.clamp(-0.99, 0.99).atanh()
+}
+
 fn percentile(values: &mut [f32], share: f32) -> Option<f32> {
     values.sort_by(f32::total_cmp);
     let last = values.len().checked_sub(1)?;
@@ -295,7 +313,11 @@ mod tests {
     #[test]
     fn dubbed_shifted_and_still() {
         let found = |m: &[MouthSample], v| judged(m, &v).reasons;
-        assert_eq!(found(&mouth(1, 40), envelope(3, 0)), [ReasonCode::LipsDisagree]);
+        let llr = |a, b| judged(&mouth(a, 40), &envelope(b, 0)).llr.unwrap();
+        for (a, b) in [(1, 2), (1, 3), (2, 1), (2, 4), (3, 1), (4, 2)] {
+            println!("{a} with the voice of {b}: {:.2}, its own {:.2}", llr(a, b), llr(a, a));
+            assert!(llr(a, b) < 0.0 && llr(a, a) > 2.0);
+        }
         for late_ms in [-400, -240, 240, 400] {
             assert_eq!(found(&mouth(1, 40), envelope(1, late_ms)), [ReasonCode::SoundShifted]);
             let m = measure_sync(

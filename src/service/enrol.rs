@@ -64,9 +64,11 @@ impl Inner {
             challenge: self.challenge(now)?,
             client_token_hash: random(self.entropy()),
             client_token_expires: now,
+            attested_age: None,
             created: now,
         };
         run_tx!(self.db(), "enrol.given", |tx| {
+            let _held = self.ledger(tx).await?;
             verifications::insert(tx, &new).await?;
             let person = self.person(tx, subject).await?;
             self.enrol(tx, &person, subject, &new.id, template, now).await

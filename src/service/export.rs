@@ -17,14 +17,15 @@ use super::subject::{Person, Sealed};
 use super::verify::evidence_place;
 use super::{Error, Inner, Result};
 use crate::domain::evidence::Evidence;
-use crate::domain::ids::SubjectId;
+use crate::domain::ids::{SubjectId, UseId};
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::run_tx;
 use crate::store::cameos::{self, Cameo};
 use crate::store::uses::{self, UseOutcome};
 use crate::store::{
-    Tx, attempts, consents, grants, graph, requests, subjects, texts, verifications,
+    Tx, attempts, consents, grants, graph, outcomes, requests, subjects, takedowns, texts,
+    verifications,
 };
 use crate::tlog::Kind;
 
@@ -107,6 +108,7 @@ impl Inner {
                 &format!("verifications/{}.json", v.id),
                 &json!({
                     "id": v.id.as_str(), "state": v.state.name(), "locale": v.locale,
+                    "attested_age": v.attested_age,
                     "consent_text_version": v.consent_text_version,
                     "created_at": v.created.rfc3339(), "updated_at": v.updated.rfc3339(),
                     "verdict": v.verdict, "quality": v.quality, "failure": v.failure,
@@ -231,11 +233,38 @@ impl Inner {
                     "at": u.issued.rfc3339(), "log_index": u.log_index,
                     "grant": u.grant.as_ref().map(|g| g.name().to_owned()),
                     "parent": u.parent, "scene": u.scene,
+                    "outcomes": reported(tx, &u.id).await?, "takedown": objection(tx, &u.id).await?,
                 }));
             }
         }
         archive.json("uses.json", &all)
     }
+}
+
+/// What the generator reported of a use.
+async fn reported(tx: &mut Tx, id: &UseId) -> Result<Vec<Value>> {
+    let all = outcomes::list(tx, id).await?;
+    let shown = |o: &outcomes::Outcome| {
+        json!({
+            "state": o.state.name(), "content_sha256": o.content_sha256.map(hex::encode),
+            "manifest": o.manifest, "at": o.at.rfc3339(), "log_index": o.log_index,
+        })
+    };
+    Ok(all.iter().map(shown).collect())
+}
+
+/// The objection to a use, and what became of it.
+async fn objection(tx: &mut Tx, id: &UseId) -> Result<Option<Value>> {
+    let found = takedowns::by_use(tx, id).await?;
+    Ok(found.map(|t| {
+        json!({
+            "id": t.id.as_str(), "state": t.state.name(), "reason": t.reason.name(),
+            "asked_at": t.created.rfc3339(), "deadline": t.deadline.rfc3339(),
+            "acknowledged_at": t.acknowledged.map(Millis::rfc3339),
+            "done_at": t.done.map(Millis::rfc3339),
+            "escalated_at": t.escalated.map(Millis::rfc3339),
+        })
+    }))
 }
 
 /// An archive that grows.
@@ -286,6 +315,6 @@ consents/        a signed receipt for each version of the consent, as JSON and a
 grants/          the same for each grant to one person
 texts/           the texts that were shown, where the service keeps them
 requests.json    who asked for what
-uses.json        every use of the cameo, allowed or denied
+uses.json        every use of the cameo, allowed or denied; what was reported of it, and objections
 keys/            the public keys of the receipts: cameo receipt verify FILE --keys keys/receipt-keys.cose
 ";

@@ -5,30 +5,18 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::consent::active;
 use super::ledger::Note;
 use super::{Error, Inner, Result};
-use crate::crypto::KeyId;
-use crate::crypto::cbor::{self, Fields, Value};
-use crate::crypto::cose::{self, Profile};
-use crate::crypto::hash::{Sha256, sha256};
-use crate::crypto::{KeySet, VerifyingKey};
 use crate::domain::ids::CameoId;
 use crate::domain::uses::{DeletionReason, TakedownReason};
 use crate::env::Millis;
+use crate::receipt::deletion::{Certificate, Destroyed};
 use crate::run_tx;
 use crate::store::cameos::{self, CameoState};
 use crate::store::deletions::{self, Deletion};
 use crate::store::{erasure, log, subjects, token_status};
 use crate::tlog::Kind;
-
-/// The media type of a certificate, and its `typ` header.
-pub const CERTIFICATE: &str = "application/cameo-deletion+cbor";
-/// The largest certificate, in bytes.
-const MAX_CERTIFICATE: usize = 16 << 10;
-const VERSION: u64 = 1;
 
 /// How a freeze or a thaw ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,37 +25,6 @@ pub struct Frozen {
     pub since: Option<Millis>,
     /// Tokens under way that were suspended, or hold again.
     pub tokens: u64,
-}
-
-/// Something that was destroyed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Destroyed {
-    /// What it was: `subject_key`, `template`, `evidence`, `candidate`, `capture`, `log_salts`.
-    pub kind: String,
-    /// How many there were.
-    pub count: u64,
-    /// SHA-256 over the SHA-256 of each, in hex: a copy that turns up later can be shown to be of
-    /// what was destroyed. Zeros where the thing itself was not read.
-    pub digest: String,
-}
-
-/// What a certificate of deletion says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Certificate {
-    /// Who says so.
-    pub issuer: String,
-    /// What was deleted.
-    pub cameo: CameoId,
-    /// Why.
-    pub reason: DeletionReason,
-    /// When.
-    pub at: Millis,
-    /// What was destroyed.
-    pub destroyed: Vec<Destroyed>,
-    /// The name of the log that has an entry about it.
-    pub log: String,
-    /// The entry.
-    pub log_index: u64,
 }
 
 impl Inner {
@@ -141,17 +98,19 @@ impl Inner {
             token_status::revoke(tx, id, now).await?;
             erasure::bury(tx, id, &cameo.subject, now).await?;
             let mut destroyed = vec![
-                sealed("template", &remains.templates),
-                sealed("evidence", &remains.evidence),
-                sealed("candidate", &remains.candidates),
-                unread("capture", remains.captures.len() as u64),
+                Destroyed::sealed("template", &remains.templates),
+                Destroyed::sealed("evidence", &remains.evidence),
+                Destroyed::sealed("candidate", &remains.candidates),
+                Destroyed::unread("capture", remains.captures.len() as u64),
             ];
             if let Some(subject) = &subject {
                 let salts = log::delete_salts(tx, &subject.subject_ref).await?;
                 subjects::delete(tx, &subject.subject).await?;
-                destroyed
-                    .insert(0, sealed("subject_key", std::slice::from_ref(&subject.wrapped_key)));
-                destroyed.push(unread("log_salts", salts));
+                destroyed.insert(
+                    0,
+                    Destroyed::sealed("subject_key", std::slice::from_ref(&subject.wrapped_key)),
+                );
+                destroyed.push(Destroyed::unread("log_salts", salts));
             }
             // The cameo's id leads to nobody any more, so it may stand here for all to see.
             let note = Note::new(Kind::CameoDeleted)
@@ -167,12 +126,15 @@ impl Inner {
                 log: self.signing().origin().to_owned(),
                 log_index,
             };
-            let certificate = certificate.sign(self.signing().certifier())?;
+            let certificate = certificate
+                .sign(self.signing().certifier())
+                .map_err(|e| Error::Internal(format!("a certificate: {e}")))?;
             let deletion = Deletion { cameo: id.clone(), reason, certificate, at: now, log_index };
             ledger.write(tx).await?;
             deletions::insert(tx, &deletion).await?;
             Ok::<_, Error>((deletion, remains.captures))
         })?;
+        self.forget_face(id);
         for name in &captures {
             self.spool.delete(name);
         }
@@ -209,130 +171,6 @@ impl Inner {
     pub(super) async fn scrub_again(&self) {
         if self.unscrubbed.load(std::sync::atomic::Ordering::SeqCst) {
             self.scrub().await;
-        }
-    }
-}
-
-impl Certificate {
-    fn sign(&self, key: &crate::crypto::SigningKey) -> Result<Vec<u8>> {
-        let text = |t: &str| Value::Text(t.to_owned());
-        let destroyed = self
-            .destroyed
-            .iter()
-            .map(|d| {
-                let digest = hex::decode(&d.digest).unwrap_or_default();
-                Value::Array(vec![text(&d.kind), Value::from(d.count), Value::Bytes(digest)])
-            })
-            .collect();
-        let claims = [
-            (1, Value::from(VERSION)),
-            (2, text(&self.issuer)),
-            (3, text(self.cameo.as_str())),
-            (4, text(self.reason.name())),
-            (5, Value::from(self.at.0)),
-            (6, Value::Array(destroyed)),
-            (7, text(&self.log)),
-            (8, Value::from(self.log_index)),
-        ];
-        let claims = claims.into_iter().map(|(k, v)| (Value::from(k), v)).collect();
-        cose::sign(key, &PROFILE, cbor::encode(&Value::Map(claims)))
-            .map_err(|e| Error::Internal(format!("a certificate: {e}")))
-    }
-
-    /// Reads a certificate that the log's key signed.
-    ///
-    /// # Errors
-    /// [`Unproven`].
-    pub fn verify(bytes: &[u8], log_key: VerifyingKey) -> Result<(KeyId, Self), Unproven> {
-        let keys: KeySet = [log_key].into_iter().collect();
-        let message = cose::verify(bytes, &PROFILE, &keys)?;
-        let value = cbor::decode(&message.payload, MAX_CERTIFICATE).map_err(cose::Error::from)?;
-        let certificate = Self::of(value).ok_or(Unproven::Malformed)?;
-        Ok((message.key_id, certificate))
-    }
-
-    fn of(value: Value) -> Option<Self> {
-        let mut f = Fields::of(value)?;
-        if cbor::uint(&f.take(1)?)? != VERSION {
-            return None;
-        }
-        let mut text = |key| f.take(key)?.into_text().ok();
-        let (issuer, cameo, reason, log) = (text(2)?, text(3)?, text(4)?, text(7)?);
-        let destroyed = f.take(6)?.into_array().ok()?;
-        Some(Self {
-            issuer,
-            cameo: cameo.parse().ok()?,
-            reason: reason.parse().ok()?,
-            at: Millis(cbor::int(&f.take(5)?)?),
-            destroyed: destroyed.into_iter().map(thing).collect::<Option<_>>()?,
-            log,
-            log_index: cbor::uint(&f.take(8)?)?,
-        })
-    }
-}
-
-/// Why bytes are no certificate of deletion.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unproven {
-    /// Not signed by the log's key.
-    #[error(transparent)]
-    Envelope(#[from] cose::Error),
-    /// Not of version 1.
-    #[error("not a certificate of deletion of version 1")]
-    Malformed,
-}
-
-fn thing(value: Value) -> Option<Destroyed> {
-    let [kind, count, digest] = <[Value; 3]>::try_from(value.into_array().ok()?).ok()?;
-    Some(Destroyed {
-        kind: kind.into_text().ok()?,
-        count: cbor::uint(&count)?,
-        digest: hex::encode(cbor::byte_array::<32>(&digest)?),
-    })
-}
-
-fn sealed(kind: &str, all: &[Vec<u8>]) -> Destroyed {
-    let mut digest = Sha256::new();
-    for one in all {
-        digest.update(&sha256(one));
-    }
-    Destroyed { kind: kind.into(), count: all.len() as u64, digest: digest.finish_hex() }
-}
-
-fn unread(kind: &str, count: u64) -> Destroyed {
-    Destroyed { kind: kind.into(), count, digest: hex::encode([0; 32]) }
-}
-
-const PROFILE: Profile<'_> =
-    Profile { typ: CERTIFICATE, content_type: None, external_aad: b"", max_len: MAX_CERTIFICATE };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::SigningKey;
-    use crate::env::SeededEntropy;
-
-    #[test]
-    fn a_certificate_holds_for_its_key_alone() {
-        let e = SeededEntropy::new(1);
-        let (ours, other) = (SigningKey::generate(&e).unwrap(), SigningKey::generate(&e).unwrap());
-        let certificate = Certificate {
-            issuer: "https://cameo.example".into(),
-            cameo: "cam_01JD3ZP3V5Q8W9X0Y1Z2A3B4C5".parse().unwrap(),
-            reason: DeletionReason::Request,
-            at: Millis(1_800_000_000_000),
-            destroyed: vec![sealed("subject_key", &[vec![1]]), unread("capture", 0)],
-            log: "cameo.example/log".into(),
-            log_index: 7,
-        };
-        let bytes = certificate.sign(&ours).unwrap();
-        let (kid, read) = Certificate::verify(&bytes, ours.verifying_key()).unwrap();
-        assert_eq!((kid, &read), (ours.id(), &certificate));
-        assert!(Certificate::verify(&bytes, other.verifying_key()).is_err());
-        for at in 0..bytes.len() {
-            let mut altered = bytes.clone();
-            altered[at] ^= 1;
-            assert!(Certificate::verify(&altered, ours.verifying_key()).is_err(), "byte {at}");
         }
     }
 }

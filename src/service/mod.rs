@@ -1,7 +1,7 @@
 //! The use cases: what the app, a generator, a reviewer and an auditor can do.
 //!
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
-//! them, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
+//! them, [`duplicates`] asks whether a face is enrolled already, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
 //! people, [`decisions`] says what they come to, [`resolve`] hands out tokens, [`audit`] shows the
 //! log, [`publish`] its tiles, and [`selfaudit`] checks it. Every effect and its log entry are one
 //! transaction.
@@ -12,9 +12,11 @@ pub mod bench;
 pub mod consent;
 pub mod decisions;
 pub mod disclosure;
+pub mod duplicates;
 mod enrol;
 mod error;
 pub mod export;
+mod gallery;
 pub mod generators;
 pub mod grants;
 pub mod graph;
@@ -25,6 +27,7 @@ pub mod measure;
 pub mod onboard;
 pub mod once;
 pub mod progress;
+pub mod protected;
 pub mod publish;
 pub mod receipts;
 pub mod requests;
@@ -52,9 +55,9 @@ pub mod witness;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
-pub use settings::{Controller, Script, Settings};
+pub use settings::{Controller, IdentityRules, Script, Settings};
 
-use crate::crypto::master::MasterKeys;
+use crate::crypto::KeyWrap;
 use crate::env::{Clock, Entropy};
 use crate::infer::Models;
 use crate::media::Decoder;
@@ -72,7 +75,7 @@ pub struct Parts {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// What wraps every other key.
-    pub master: MasterKeys,
+    pub master: Arc<dyn KeyWrap>,
     /// The models that are installed.
     pub models: Arc<Models>,
     /// The sandboxed decoder.
@@ -99,6 +102,7 @@ pub struct Inner {
     progress: progress::Hub,
     answers: graph::Cache,
     places: status::Places,
+    gallery: gallery::Gallery,
     /// Wakes the messenger.
     mail: tokio::sync::Notify,
     /// What was deleted may still be in the write-ahead log.
@@ -137,6 +141,7 @@ impl Services {
             progress: progress::Hub::default(),
             answers: graph::Cache::default(),
             places: status::Places::default(),
+            gallery: gallery::Gallery::default(),
             mail: tokio::sync::Notify::new(),
             unscrubbed: std::sync::atomic::AtomicBool::new(false),
             looks: tokio::sync::Semaphore::new(workers),

@@ -24,6 +24,8 @@ pub struct Start {
     pub locale: String,
     /// The version of the consent text that the person is shown.
     pub consent_text_version: String,
+    /// How old the app says the person is, in years.
+    pub attested_age: Option<u8>,
 }
 
 /// A verification, and the secret with which its person's device may go on.
@@ -50,6 +52,8 @@ impl ClientToken {
 const CLIENT_TOKEN_PREFIX: &str = "cameo_client_";
 /// The longest locale and text version.
 const MAX_TEXT: usize = 64;
+/// Nobody is older.
+const MAX_AGE: u8 = 150;
 
 impl Inner {
     /// Opens a verification and issues its first challenge.
@@ -65,6 +69,10 @@ impl Inner {
     ) -> Result<Answer> {
         word("locale", &request.locale)?;
         word("consent_text_version", &request.consent_text_version)?;
+        if request.attested_age.is_some_and(|age| age > MAX_AGE) {
+            let reason = format!("must be 0 to {MAX_AGE} years");
+            return Err(Error::Invalid { field: "attested_age", reason });
+        }
         let now = self.clock().now();
         let (token, hash) = self.client_token();
         let new = NewVerification {
@@ -76,6 +84,7 @@ impl Inner {
             challenge: self.challenge(now)?,
             client_token_hash: hash,
             client_token_expires: now.plus(self.settings().client_token_ttl),
+            attested_age: request.attested_age,
             created: now,
         };
         run_tx!(self.db(), "onboard.start", |tx| {

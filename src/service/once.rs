@@ -114,7 +114,7 @@ impl Inner {
         answer: &Answer,
     ) -> Result<()> {
         let Some(call) = call else { return Ok(()) };
-        let body = seal::seal(&self.answer_key(), &call.aad(), &answer.body, self.entropy())?;
+        let body = seal::seal(&*self.answer_key()?, &call.aad(), &answer.body, self.entropy())?;
         let kept = idempotency::Response {
             status: answer.status,
             content_type: answer.content_type.to_owned(),
@@ -130,8 +130,9 @@ impl Inner {
     /// Opens a kept answer, also one of before the master key was changed.
     fn open_answer(&self, call: &Call, kept: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>> {
         let mut opened = Err(crypto::Error::NotAuthentic);
-        for key in self.parts.master.all() {
-            opened = seal::open(&key.derive(ANSWERS), &call.aad(), kept);
+        let master = &self.parts.master;
+        for id in std::iter::once(master.id()).chain(master.previous()) {
+            opened = seal::open(&*master.derive(id, ANSWERS)?, &call.aad(), kept);
             if opened.is_ok() {
                 break;
             }
@@ -139,8 +140,8 @@ impl Inner {
         Ok(opened?)
     }
 
-    fn answer_key(&self) -> zeroize::Zeroizing<[u8; 32]> {
-        self.parts.master.current().derive(ANSWERS)
+    fn answer_key(&self) -> Result<zeroize::Zeroizing<[u8; 32]>> {
+        Ok(self.parts.master.derive(self.parts.master.id(), ANSWERS)?)
     }
 }
 

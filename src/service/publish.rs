@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::ledger::frontier;
 use super::selfaudit::own_head;
 use super::{Error, Inner, Result, Services};
+use crate::outbound::Outbound;
 use crate::store::log;
 use crate::store::published;
 use crate::tlog::publish::{self, Builder, Folder, Tiles};
@@ -40,7 +41,7 @@ pub struct LogSettings {
     /// The logs that this service is a witness of.
     pub witness_for: Vec<LogKey>,
     /// How witnesses are reached.
-    pub transport: Arc<dyn Transport>,
+    pub outbound: Outbound,
 }
 
 /// A witness that is asked.
@@ -50,12 +51,6 @@ pub struct Witness {
     pub url: String,
     /// Its key.
     pub key: WitnessKey,
-}
-
-/// Sends a request to a witness. Blocks.
-pub trait Transport: Send + Sync + std::fmt::Debug {
-    /// Posts `body` to `url`: the status and the body of the answer, or why there is none.
-    fn post(&self, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), String>;
 }
 
 /// Why the log was not published.
@@ -322,20 +317,15 @@ impl Inner {
         let now = self.clock().now();
         let asking = settings.witnesses.iter().map(|witness| {
             let old = known.iter().find(|w| w.0 == witness.key.name()).map_or(0, |w| w.1);
-            let (witness, transport) = (witness.clone(), settings.transport.clone());
-            let (prover, note) = (prover.clone(), note.clone());
-            async move {
-                let asked = witness.clone();
-                let answer =
-                    blocking(move || Ok(ask(&*transport, &asked, &prover, &note, old, now)));
-                (witness, answer.await)
-            }
+            let note = note.as_slice();
+            async move { (witness, ask(&settings.outbound, witness, prover, note, old, now).await) }
         });
         let mut got = 0;
         let mut cosigned = Vec::new();
-        for (witness, answer) in futures::future::join_all(asking).await {
+        let answers = futures::future::join_all(asking).await;
+        for (witness, answer) in answers {
             let name = witness.key.name().to_owned();
-            match answer? {
+            match answer {
                 Ok(line) => {
                     add_lines(note, &line);
                     cosigned.push(name);
@@ -378,28 +368,33 @@ impl Publication {
 }
 
 /// One witness: a conflict says what it cosigned last, and then the proof starts there.
-fn ask(
-    transport: &dyn Transport,
+async fn ask(
+    outbound: &Outbound,
     witness: &Witness,
-    prover: &Prover,
+    prover: &Arc<Prover>,
     note: &[u8],
     mut old: u64,
     now: crate::env::Millis,
 ) -> Result<String, String> {
     let url = format!("{}/add-checkpoint", witness.url.trim_end_matches('/'));
     for _ in 0..2 {
-        let proof: Vec<Hash> = prover.consistency(old).map_err(|e| e.to_string())?;
-        let request = Request { old, proof, note: note.to_vec() };
-        match transport.post(&url, &request.to_bytes())? {
-            (200, answer) => {
-                return witness.key.accept(note, &answer, now).map_err(|e| e.to_string());
+        let reading = prover.clone();
+        let proof = tokio::task::spawn_blocking(move || reading.consistency(old)).await;
+        let proof: Vec<Hash> = proof.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let request = Request { old, proof, note: note.to_vec() }.to_bytes();
+        let answer = outbound.post(&url, "text/plain; charset=utf-8", &[], request).await;
+        let answer = answer.map_err(|e| e.to_string())?;
+        match answer.status {
+            200 => {
+                return witness.key.accept(note, &answer.body, now).map_err(|e| e.to_string());
             }
-            (409, answer) => {
-                let size = std::str::from_utf8(&answer).ok().and_then(|t| t.trim().parse().ok());
+            409 => {
+                let size = std::str::from_utf8(&answer.body).ok();
+                let size = size.and_then(|t| t.trim().parse().ok());
                 old = size.filter(|s| *s != old).ok_or("it knows another log of this size")?;
             }
-            (422, _) => return Err("it says that the log does not continue what it saw".into()),
-            (status, _) => return Err(format!("it answered {status}")),
+            422 => return Err("it says that the log does not continue what it saw".into()),
+            status => return Err(format!("it answered {status}")),
         }
     }
     Err("it moves on while it is asked".into())

@@ -9,7 +9,9 @@ use super::{Error, Inner, Result};
 use crate::domain::consent::{Permissions, Purpose, Scope};
 use crate::domain::ids::{CameoId, GrantId};
 use crate::env::Millis;
-use crate::receipt::{self, Event, Logged, Notice, Party, Processing, PurposeLine, Receipt};
+use crate::receipt::consent::{
+    self as receipt, Event, Logged, Notice, Party, Processing, PurposeLine, Receipt,
+};
 use crate::store::consents::ConsentKind;
 use crate::store::{Tx, cameos::Cameo, consents, grants, log};
 use crate::tlog::Salt;

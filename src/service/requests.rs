@@ -295,7 +295,7 @@ impl Inner {
         wish: &Wish,
         now: Millis,
     ) -> Result<StoredRequest> {
-        let asker_key = self.parts.master.current().derive("asker-tag");
+        let asker_key = self.parts.master.derive(self.parts.master.id(), "asker-tag")?;
         let asker_tag = hmac_sha256(&*asker_key, wish.requester.as_str().as_bytes());
         requests::delete_old(tx, now.minus(KEPT)).await?;
         // What blocked and muted people do counts like anybody's.

@@ -1,6 +1,8 @@
 //! Review: a person decides where the evidence did not.
 
 use super::access::Caller;
+use super::duplicates::Alike;
+use super::gallery::Proposed;
 use super::ledger::Note;
 use super::onboard;
 use super::progress::Stage;
@@ -11,9 +13,10 @@ use crate::domain::evidence::Evidence;
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::template::Template;
 use crate::domain::verification::State;
+use crate::env::Millis;
 use crate::run_tx;
 use crate::store::verifications::{self, Review, Verification};
-use crate::store::{attempts, failures};
+use crate::store::{Tx, attempts, failures, findings};
 use crate::tlog::Kind;
 
 /// What a reviewer decides.
@@ -33,6 +36,8 @@ pub struct Case {
     pub verification: Verification,
     /// What was measured.
     pub evidence: Option<Evidence>,
+    /// Whose face it seems to be besides.
+    pub alike: Vec<Alike>,
 }
 
 /// The longest reason, in characters.
@@ -83,7 +88,8 @@ impl Inner {
                     .commit("verification", id.as_str()),
             )?;
             ledger.write(tx).await?;
-            Ok(Case { verification, evidence })
+            let alike = self.alikes(tx, id, verification.attempt).await?;
+            Ok(Case { verification, evidence, alike })
         })
     }
 
@@ -106,6 +112,10 @@ impl Inner {
             });
         }
         let now = self.clock().now();
+        let proposed = match decision {
+            Decision::Approve => self.suspects_of_case(id).await?,
+            Decision::Reject => Proposed::default(),
+        };
         let decided = run_tx!(self.db(), "review.decide", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let v = onboard::get(tx, id).await?;
@@ -126,6 +136,9 @@ impl Inner {
                                     .into(),
                         })?;
                     let template: Template = person.open(Sealed::Template, &place, &sealed)?;
+                    if self.finds_more(tx, &v, &template, &proposed, now).await? {
+                        return Ok(None);
+                    }
                     let cameo: CameoId =
                         self.enrol(tx, &person, &v.subject, id, &template, now).await?;
                     (State::Verified, Some(cameo))
@@ -153,11 +166,47 @@ impl Inner {
             }
             ledger.add(note)?;
             ledger.write(tx).await?;
-            onboard::get(tx, id).await
+            onboard::get(tx, id).await.map(Some)
+        })?;
+        let decided = decided.ok_or_else(|| Error::Invalid {
+            field: "decision",
+            reason: "somebody else has been enrolled with this face meanwhile: look at the case \
+                     again"
+                .into(),
         })?;
         self.progress.set(id, Stage::Settled);
         metrics::counter!("cameo_reviews_total", "outcome" => decided.state.name()).increment(1);
         Ok(decided)
+    }
+
+    /// Asks the gallery about the face of a case.
+    async fn suspects_of_case(&self, id: &VerificationId) -> Result<Proposed> {
+        let mut tx = self.db().read().await?;
+        let v = onboard::get(&mut tx, id).await?;
+        let person = self.known_person(&mut tx, &v.subject).await?;
+        let sealed = attempts::candidate(&mut tx, id, v.attempt).await?;
+        drop(tx);
+        let (Some(person), Some(sealed)) = (person, sealed) else {
+            return Ok(Proposed::default());
+        };
+        let place = evidence_place(id, v.attempt);
+        self.suspects(&v.subject, &person.open(Sealed::Template, &place, &sealed)?).await
+    }
+
+    /// Whether there are matches by now that the reviewer has not seen; they are kept, to be seen.
+    async fn finds_more(
+        &self,
+        tx: &mut Tx,
+        v: &Verification,
+        template: &Template,
+        proposed: &Proposed,
+        now: Millis,
+    ) -> Result<bool> {
+        let known = findings::of_attempt(tx, &v.id, v.attempt).await?;
+        let mut found = self.matches(tx, &v.subject, template, proposed).await?;
+        found.retain(|m| known.iter().all(|k| k.matched != *m));
+        self.keep_matches(tx, v, &found, now).await?;
+        Ok(!found.is_empty())
     }
 
     /// Ends the cases that nobody decided in time, each in its own transaction with its log entry.

@@ -12,7 +12,6 @@ use super::signing::{
 use super::subject::owner;
 use super::webhooks::aad;
 use super::{Error, Inner, Result};
-use crate::crypto::KeyWrap;
 use crate::crypto::master::SubjectKey;
 use crate::crypto::{KeyId, SigningKey};
 use crate::run_tx;
@@ -28,6 +27,8 @@ pub struct Rewrapped {
     pub signing_keys: u64,
     /// Secrets of webhooks.
     pub webhooks: u64,
+    /// Protected faces' keys.
+    pub protected: u64,
 }
 
 /// The keys that are made once, by their names in the store and what they are wrapped for: the
@@ -49,6 +50,7 @@ impl Inner {
             subjects: self.rewrap_subjects().await?,
             signing_keys: self.rewrap_signing_keys().await?,
             webhooks: self.rewrap_webhooks().await?,
+            protected: self.rewrap_protected().await?,
         };
         let id = self.parts.master.id().to_string();
         run_tx!(self.db(), "rewrap.done", |tx| {
@@ -74,7 +76,7 @@ impl Inner {
             let mut fresh = Vec::new();
             for subject in &page {
                 let reference = hex::encode(subject.subject_ref);
-                let (kek, wrapped) = (&self.parts.master, &subject.wrapped_key);
+                let (kek, wrapped) = (&*self.parts.master, &subject.wrapped_key);
                 if let Some(new) =
                     SubjectKey::rewrap(kek, wrapped, owner(&reference), self.entropy())?
                 {
@@ -94,7 +96,7 @@ impl Inner {
     }
 
     async fn rewrap_signing_keys(&self) -> Result<u64> {
-        let kek = &self.parts.master;
+        let kek = &*self.parts.master;
         let mut moved = 0;
         let stored = signing_keys::list(&mut self.db().read().await?).await?;
         for key in &stored {
@@ -120,7 +122,7 @@ impl Inner {
     }
 
     async fn rewrap_webhooks(&self) -> Result<u64> {
-        let kek = &self.parts.master;
+        let kek = &*self.parts.master;
         let (mut moved, mut after) = (0, String::new());
         loop {
             let page = webhooks::after(&mut self.db().read().await?, &after, BATCH).await?;

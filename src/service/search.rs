@@ -1,6 +1,7 @@
 //! What auditors read: entries by what they say, exports, and whether effects and entries agree.
 //! Reading more than what everyone may is itself an entry.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{Stream, unfold};
@@ -11,7 +12,8 @@ use super::ledger::Note;
 use super::{Error, Inner, Result, Services};
 use crate::env::Millis;
 use crate::run_batched;
-use crate::store::{log, reconcile};
+use crate::store::{log, reconcile, takedowns};
+use crate::tlog::entry::Attribute;
 use crate::tlog::export::{Format, Line, Writer};
 use crate::tlog::replay::CLOCK_TOLERANCE;
 use crate::tlog::{Entry, Filter, Hash, Kind, Prover};
@@ -31,6 +33,8 @@ pub struct Found {
 pub struct Mismatch {
     /// The entry, or where it should be.
     pub index: u64,
+    /// Of what: a name in [`Reconciled::agree`].
+    pub of: &'static str,
     /// What is wrong.
     pub what: &'static str,
 }
@@ -38,12 +42,48 @@ pub struct Mismatch {
 /// How many effects and entries agree, and where they don't.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reconciled {
-    /// Uses with their entry.
-    pub uses: u64,
-    /// Versions of consents with their entry.
-    pub consents: u64,
+    /// Effects with their entry: `uses`, `consents`, `grants`, `revocations`, `outcomes`,
+    /// `deletions`, `takedowns`.
+    pub agree: BTreeMap<&'static str, u64>,
     /// The first of the mismatches.
     pub mismatches: Vec<Mismatch>,
+}
+
+const UNRECORDED: &str = "an entry whose effect is not recorded";
+const WITHOUT_ENTRY: &str = "an effect without an entry";
+
+impl Reconciled {
+    fn note(&mut self, index: u64, of: &'static str, wrong: Option<&'static str>) {
+        match wrong {
+            Some(what) => self.mismatches.push(Mismatch { index, of, what }),
+            None => *self.agree.entry(of).or_default() += 1,
+        }
+    }
+}
+
+/// Compares the effects of one kind with a stretch of entries, both in order.
+fn compare(
+    source: &reconcile::Source,
+    effects: Vec<reconcile::Effect>,
+    entries: &[(u64, Entry)],
+    found: &mut Reconciled,
+) {
+    let mut effects = effects.into_iter().peekable();
+    for (index, entry) in entries {
+        let effect = effects.next_if(|e| e.index == *index);
+        let of_kind = source.kinds.contains(&entry.kind);
+        match &effect {
+            Some(e) if e.is_of(entry) => found.note(*index, source.name, None),
+            Some(_) => {
+                found.note(*index, source.name, Some("an effect that its entry contradicts"))
+            }
+            None if of_kind && source.kept => found.note(*index, source.name, Some(UNRECORDED)),
+            None => {}
+        }
+    }
+    for effect in effects {
+        found.note(effect.index, source.name, Some(WITHOUT_ENTRY));
+    }
 }
 
 /// Entries that one request looks at.
@@ -147,45 +187,35 @@ impl Inner {
         let mut from = 0;
         while from < size && found.mismatches.len() < MAX_LISTED {
             let to = size.min(from + u64::from(MAX_PAGE));
-            let mut uses = reconcile::uses(&mut tx, from, to).await?.into_iter().peekable();
-            let mut consents = reconcile::consents(&mut tx, from, to).await?.into_iter().peekable();
-            for e in log::entries(&mut tx, from, to, MAX_PAGE).await? {
-                let entry = decode(&e)?;
-                let a_use = uses.next_if(|u| u.index == e.index);
-                let consent = consents.next_if(|c| c.index == e.index);
-                let is_use = matches!(entry.kind, Kind::ResolveAllowed | Kind::ResolveDenied);
-                let is_consent = matches!(
-                    entry.kind,
-                    Kind::ConsentGiven | Kind::ConsentChanged | Kind::ConsentWithdrawn
-                );
-                let mut wrong = |what| found.mismatches.push(Mismatch { index: e.index, what });
-                match (&a_use, is_use) {
-                    (None, true) => wrong("an entry of a use that is not recorded"),
-                    (Some(_), false) => wrong("a use whose entry is of another kind"),
-                    (Some(u), true) if !u.is_of(&entry) => {
-                        wrong("a use that its entry contradicts");
-                    }
-                    (Some(_), true) => found.uses += 1,
-                    (None, false) => {}
-                }
-                match (&consent, is_consent) {
-                    (None, true) => wrong("an entry of a consent that is not recorded"),
-                    (Some(_), false) => wrong("a consent whose entry is of another kind"),
-                    (Some(c), true) if !c.is_of(&entry) => {
-                        wrong("a consent that its entry contradicts");
-                    }
-                    (Some(_), true) => found.consents += 1,
-                    (None, false) => {}
+            let stored = log::entries(&mut tx, from, to, MAX_PAGE).await?;
+            let entries =
+                stored.iter().map(|e| Ok((e.index, decode(e)?))).collect::<Result<Vec<_>>>()?;
+            for source in reconcile::SOURCES {
+                let effects = reconcile::effects(&mut tx, source, from, to).await?;
+                compare(source, effects, &entries, &mut found);
+            }
+            for (index, entry) in &entries {
+                if entry.kind == Kind::TakedownRequested {
+                    let recorded = match entry.attributes.get("takedown") {
+                        Some(Attribute::Text(id)) => match id.parse() {
+                            Ok(id) => takedowns::get(&mut tx, &id).await?.is_some(),
+                            Err(_) => false,
+                        },
+                        _ => false,
+                    };
+                    found.note(*index, "takedowns", (!recorded).then_some(UNRECORDED));
                 }
             }
-            let left = uses.map(|r| r.index).chain(consents.map(|r| r.index));
-            found
-                .mismatches
-                .extend(left.map(|index| Mismatch { index, what: "an effect without an entry" }));
             from = to;
         }
-        for index in reconcile::beyond(&mut tx, size).await? {
-            found.mismatches.push(Mismatch { index, what: "an effect without an entry" });
+        for source in reconcile::SOURCES {
+            for index in reconcile::beyond(&mut tx, source, size).await? {
+                found.note(index, source.name, Some(WITHOUT_ENTRY));
+            }
+        }
+        let named = found.agree.get("takedowns").copied().unwrap_or(0);
+        if from >= size && reconcile::takedowns(&mut tx).await? > named {
+            found.note(size, "takedowns", Some(WITHOUT_ENTRY));
         }
         found.mismatches.truncate(MAX_LISTED);
         Ok(found)

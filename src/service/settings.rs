@@ -37,6 +37,8 @@ pub struct Settings {
     pub review_within: Duration,
     /// How captures are judged.
     pub policy: Policy,
+    /// Whom else a capture is compared with.
+    pub identity: IdentityRules,
     /// Captures judged at once.
     pub workers: usize,
     /// Captures that may wait.
@@ -67,6 +69,31 @@ pub struct Settings {
     pub controller: Controller,
     /// How the log is published and watched.
     pub log: LogSettings,
+}
+
+/// What is asked about a person besides liveness.
+#[derive(Clone, Debug)]
+pub struct IdentityRules {
+    /// Whether a face that is enrolled under another subject sends the verification to review.
+    pub duplicates: bool,
+    /// Two faces no further apart than this are taken for one person's; `None`: as the model's
+    /// manifest says.
+    pub duplicate_distance: Option<f32>,
+    /// Whether a protected face is rejected instead of reviewed.
+    pub protected_rejects: bool,
+    /// The youngest that may enrol without a review, in years; `None`: age is not asked.
+    pub minimum_age: Option<u8>,
+}
+
+impl Default for IdentityRules {
+    fn default() -> Self {
+        Self {
+            duplicates: true,
+            duplicate_distance: None,
+            protected_rejects: false,
+            minimum_age: None,
+        }
+    }
 }
 
 /// Who answers for the processing (ISO/IEC TS 27560: PII controller).

@@ -183,7 +183,7 @@ impl Inner {
         }
         let row = signing_keys::SigningKey {
             kid: id.to_string(),
-            sealed_seed: key.wrap(&self.parts.master, TOKEN, self.entropy())?,
+            sealed_seed: key.wrap(&*self.parts.master, TOKEN, self.entropy())?,
             public: *key.verifying_key().as_bytes(),
             not_before: plan.not_before,
             retire_at: None,
@@ -210,13 +210,13 @@ pub(super) const COSIGNATURE: &str = "cosignature";
 fn slot(parts: &Parts, stored: &signing_keys::SigningKey) -> Result<Slot> {
     let id = KeyId::parse(&stored.kid)
         .ok_or_else(|| Error::Internal("a signing key has a broken name".into()))?;
-    let key = SigningKey::unwrap(&parts.master, &stored.sealed_seed, TOKEN, id)?;
+    let key = SigningKey::unwrap(&*parts.master, &stored.sealed_seed, TOKEN, id)?;
     Ok(Slot { key: Arc::new(key), not_before: stored.not_before, retire_at: stored.retire_at })
 }
 
 /// A wrong master key must not go unnoticed until somebody's identity does not open.
 async fn check_master(parts: &Parts) -> Result<()> {
-    let ours = parts.master.current().id().to_string();
+    let ours = parts.master.id().to_string();
     let stored = run_tx!(&parts.db, "signing.master", |tx| meta::get_or_set(
         tx,
         MASTER_ID,
@@ -224,7 +224,8 @@ async fn check_master(parts: &Parts) -> Result<()> {
     )
     .await)?;
     // An earlier key of ours will do: then what it wrapped is still to be wrapped anew.
-    let known = parts.master.ids().any(|id| stored == id.to_string().as_bytes());
+    let mut ids = std::iter::once(parts.master.id()).chain(parts.master.previous());
+    let known = ids.any(|id| stored == id.to_string().as_bytes());
     if known {
         Ok(())
     } else {
@@ -238,11 +239,11 @@ async fn check_master(parts: &Parts) -> Result<()> {
 async fn kept_key(parts: &Parts, name: &str, purpose: &str) -> Result<SigningKey> {
     let fresh = SigningKey::generate(&*parts.entropy)?;
     let mut value = fresh.id().0.to_vec();
-    value.extend(fresh.wrap(&parts.master, purpose, &*parts.entropy)?);
+    value.extend(fresh.wrap(&*parts.master, purpose, &*parts.entropy)?);
     let stored = run_tx!(&parts.db, "signing.log", |tx| meta::get_or_set(tx, name, &value).await)?;
     let broken = || Error::Internal(format!("the key {name} is broken"));
     let (id, wrapped) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
-    Ok(SigningKey::unwrap(&parts.master, wrapped, purpose, KeyId(*id))?)
+    Ok(SigningKey::unwrap(&*parts.master, wrapped, purpose, KeyId(*id))?)
 }
 
 /// A log's name is the URL prefix of its tiles without the scheme (C2SP tlog-tiles).

@@ -52,7 +52,7 @@ impl Inner {
             subject: id.clone(),
             subject_ref: reference,
             wrapped_key: key.wrap(
-                &self.parts.master,
+                &*self.parts.master,
                 owner(&hex::encode(reference)),
                 self.entropy(),
             )?,
@@ -71,7 +71,7 @@ impl Inner {
     pub(super) fn unwrap_person(&self, stored: &subjects::Subject) -> Result<Person> {
         let reference = stored.subject_ref;
         let key = SubjectKey::unwrap(
-            &self.parts.master,
+            &*self.parts.master,
             &stored.wrapped_key,
             owner(&hex::encode(reference)),
         )?;

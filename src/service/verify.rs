@@ -13,14 +13,16 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::gallery::Proposed;
 use super::ledger::Note;
 use super::measure::{self, Measured, Measurer};
 use super::progress::Stage;
-use super::subject::Sealed;
+use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result, Services, once};
 use crate::domain::challenge::Challenge;
 use crate::domain::evidence::MediaFacts;
 use crate::domain::ids::VerificationId;
+use crate::domain::template::Template;
 use crate::domain::verdict::{Decision, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
@@ -29,7 +31,7 @@ use crate::infer::Models;
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
-use crate::store::{attempts, captures_seen, failures, idempotency, page_sessions};
+use crate::store::{Tx, attempts, captures_seen, failures, idempotency, page_sessions};
 use crate::tlog::Kind;
 
 /// How a capture came out.
@@ -88,6 +90,7 @@ impl Services {
         tracker.spawn(self.clone().sweeper(stop.clone()));
         tracker.spawn(self.clone().messenger(stop.clone()));
         tracker.spawn(self.clone().keeper(stop.clone()));
+        tracker.spawn(self.clone().follow_gallery(stop.clone()));
         tracker.close();
         stop.cancelled().await;
         if tokio::time::timeout(grace, tracker.wait()).await.is_err() {
@@ -241,14 +244,19 @@ impl Services {
         let now = self.clock().now();
         let worker = self.settings().instance.as_str();
         let job = Job { id: &v.id, attempt: v.attempt, worker };
-        let state = judged.state();
         let keep = !self.settings().keep_capture.is_zero();
-        let lost = run_tx!(self.db(), "verify.settle", |tx| {
+        let proposed = match judged.enrollable() {
+            Some(template) => self.suspects(&v.subject, template).await?,
+            None => Proposed::default(),
+        };
+        let settled = run_tx!(self.db(), "verify.settle", |tx| {
             let mut ledger = self.ledger(tx).await?;
             let person = self.person(tx, &v.subject).await?;
             let place = evidence_place(&v.id, v.attempt);
+            let verdict = self.conclude(tx, v, &person, &judged, &proposed, now).await?;
+            let state = judged.state(verdict.as_ref());
             let (mut evidence, mut candidate, mut cameo) = (None, None, None);
-            if let Judged::Verdict(measured, _, verdict) = &judged {
+            if let (Judged::Verdict(measured, ..), Some(verdict)) = (&judged, &verdict) {
                 let kept = !self.settings().keep_evidence.is_zero();
                 if kept || verdict.decision == Decision::Review {
                     let sealed =
@@ -270,7 +278,7 @@ impl Services {
             let quality = judged.quality();
             let settlement = Settlement {
                 state,
-                verdict: judged.verdict(),
+                verdict: verdict.as_ref(),
                 quality: quality.as_ref(),
                 timings: timings.as_ref(),
                 cameo: cameo.as_ref(),
@@ -297,28 +305,49 @@ impl Services {
                 .about(&person)
                 .public("outcome", state.name())
                 .commit("verification", v.id.as_str());
-            if let Some(verdict) = judged.verdict() {
+            if let Some(verdict) = &verdict {
                 note = note.public("policy", verdict.policy.as_str());
             }
             if let Some(cameo) = &cameo {
                 note = note.commit("cameo", cameo.as_str());
             }
             ledger.add(note)?;
-            ledger.write(tx).await
+            ledger.write(tx).await?;
+            Ok(state)
         });
-        match lost {
+        let state = match settled {
             Err(Error::WrongState(_)) => {
                 tracing::warn!(verification = %v.id, "another worker settled this first");
                 return Ok(());
             }
             other => other?,
-        }
+        };
         if let (false, Some(name)) = (keep, v.capture.as_ref().and_then(|c| c.file.as_deref())) {
             self.spool.delete(name);
         }
         metrics::counter!("cameo_verifications_total", "outcome" => state.name()).increment(1);
         tracing::info!(verification = %v.id, attempt = v.attempt, outcome = state.name(), "settled");
         Ok(())
+    }
+
+    /// The verdict of the evidence, with what the store knows about the person.
+    async fn conclude(
+        &self,
+        tx: &mut Tx,
+        v: &Verification,
+        person: &Person,
+        judged: &Judged,
+        proposed: &Proposed,
+        now: Millis,
+    ) -> Result<Option<Verdict>> {
+        let mut verdict = judged.verdict().cloned();
+        if let (Some(verdict), Some(template)) = (&mut verdict, judged.enrollable()) {
+            let matches = self.matches(tx, &v.subject, template, proposed).await?;
+            self.keep_matches(tx, v, &matches, now).await?;
+            let identity = self.objections(tx, v, person, template, &matches).await?;
+            self.object(verdict, identity, self.objection_to_age(v));
+        }
+        Ok(verdict)
     }
 
     async fn keep_lease(self, id: VerificationId, attempt: u32) {
@@ -452,10 +481,21 @@ pub(super) fn evidence_place(id: &VerificationId, attempt: u32) -> String {
 }
 
 impl Judged {
-    fn state(&self) -> State {
+    /// What would be enrolled, unless the verdict rules that out.
+    fn enrollable(&self) -> Option<&Template> {
         match self {
-            Self::Unusable(_) => State::Failed,
-            Self::Verdict(measured, _, verdict) => match verdict.decision {
+            Self::Verdict(measured, _, v) if v.decision != Decision::Rejected => {
+                measured.template.as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// Where `verdict`, which may be stricter than the evidence's own, leads.
+    fn state(&self, verdict: Option<&Verdict>) -> State {
+        match (self, verdict) {
+            (Self::Unusable(_), _) | (_, None) => State::Failed,
+            (Self::Verdict(measured, ..), Some(verdict)) => match verdict.decision {
                 // Nothing to enrol means nothing to be verified.
                 Decision::Verified if measured.template.is_none() => State::Review,
                 Decision::Verified => State::Verified,

@@ -16,7 +16,8 @@ sql! {
         FROM cameos WHERE id = $1";
     const ACTIVE: &str = "SELECT id, subject, state, template_version, created_ms, deleted_ms, frozen_ms
         FROM cameos WHERE subject = $1 AND state = 'active'";
-    const NEXT_VERSION: &str = "UPDATE cameos SET template_version = template_version + 1
+    const NEXT_VERSION: &str = "UPDATE cameos SET template_version = template_version + 1,
+            changed_seq = (SELECT COALESCE(MAX(changed_seq), 0) + 1 FROM cameos)
         WHERE id = $1 AND state = 'active' RETURNING template_version";
     const ADD_TEMPLATE: &str = "INSERT INTO templates
         (cameo_id, version, verification_id, sealed, model_id, model_sha256, created_ms)
@@ -178,7 +179,8 @@ pub async fn open(tx: &mut Tx, subject: &SubjectId, fresh: &CameoId, at: Millis)
     active(tx, subject).await?.ok_or_else(|| Error::conflict("cameos"))
 }
 
-/// Adds the next version of a cameo's template and returns that version.
+/// Adds the next version of a cameo's template and returns that version. The caller holds the log's
+/// head: [`enrolled`](super::enrolled) counts changes in its order.
 ///
 /// # Errors
 /// [`Error::Conflict`] where the cameo isn't there or was deleted.

@@ -19,7 +19,8 @@ sql! {
         ORDER BY a.verification_id, a.attempt";
     const CAPTURES: &str = "SELECT capture_file FROM verifications
         WHERE subject = $1 AND capture_file IS NOT NULL ORDER BY id";
-    const BURY: &str = "UPDATE cameos SET state = 'deleted', deleted_ms = $2, subject = $3
+    const BURY: &str = "UPDATE cameos SET state = 'deleted', deleted_ms = $2, subject = $3,
+            changed_seq = (SELECT COALESCE(MAX(changed_seq), 0) + 1 FROM cameos)
         WHERE id = $1 AND state = 'active'";
     const DELETE_TEMPLATES: &str = "DELETE FROM templates WHERE cameo_id = $1";
     const DELETE_VERIFICATIONS: &str = "DELETE FROM verifications WHERE subject = $1";
@@ -27,6 +28,7 @@ sql! {
     const DELETE_GRANT_USES: &str = "DELETE FROM grant_uses WHERE cameo_id = $1";
     const DELETE_GRANTS: &str = "DELETE FROM grants WHERE cameo_id = $1";
     const DELETE_REQUESTS: &str = "DELETE FROM requests WHERE cameo_id = $1";
+    const DELETE_FINDINGS: &str = "DELETE FROM findings WHERE matched = $1";
     const DELETE_MUTES: &str = "DELETE FROM mutes WHERE cameo_id = $1";
     const DELETE_MUTUALS_ONE: &str = "DELETE FROM mutuals WHERE one = $1";
     const DELETE_MUTUALS_OTHER: &str = "DELETE FROM mutuals WHERE other = $1";
@@ -87,7 +89,14 @@ pub async fn bury(tx: &mut Tx, cameo: &CameoId, subject: &SubjectId, now: Millis
     if !buried {
         return Ok(false);
     }
-    for sql in [DELETE_TEMPLATES, DELETE_GRANT_USES, DELETE_GRANTS, DELETE_REQUESTS, DELETE_MUTES] {
+    for sql in [
+        DELETE_TEMPLATES,
+        DELETE_GRANT_USES,
+        DELETE_GRANTS,
+        DELETE_REQUESTS,
+        DELETE_MUTES,
+        DELETE_FINDINGS,
+    ] {
         delete(tx, sql, cameo.as_str()).await?;
     }
     for sql in [DELETE_VERIFICATIONS, DELETE_LOCKOUT, DELETE_MUTUALS_ONE, DELETE_MUTUALS_OTHER] {
@@ -103,7 +112,7 @@ async fn delete(tx: &mut Tx, sql: &'static str, whose: &str) -> Result<()> {
 impl Db {
     /// Takes what was deleted off the disk too, as far as the engine can. SQLite overwrites it in
     /// its file (`secure_delete`); here the write-ahead log, which holds older pages, is emptied.
-    /// PostgreSQL rewrites the tables that held keys and templates; its write-ahead log is recycled
+    /// PostgreSQL rewrites the tables that held names, keys and templates; its write-ahead log is recycled
     /// in its own time.
     ///
     /// # Errors
@@ -111,10 +120,14 @@ impl Db {
     pub async fn scrub(&self) -> Result<()> {
         match self.engine() {
             Engine::Sqlite => self.empty_wal().await,
-            Engine::Postgres => self.rewrite(&["subjects", "templates", "log_salts"]).await,
+            Engine::Postgres => self.rewrite(&HELD).await,
         }
     }
 }
+
+/// Tables that held a person's name, keys or templates in clear columns or under their key.
+const HELD: [&str; 7] =
+    ["subjects", "templates", "log_salts", "cameos", "verifications", "lockouts", "mutuals"];
 
 /// What [`Db::scrub`] answers where readers are in the way.
 pub(super) fn in_the_way() -> Error {

@@ -39,8 +39,10 @@ pub mod captures_seen;
 pub mod consents;
 pub mod deletions;
 pub mod disclosures;
+pub mod enrolled;
 pub mod erasure;
 pub mod failures;
+pub mod findings;
 pub mod generator_keys;
 pub mod grants;
 pub mod graph;
@@ -49,6 +51,7 @@ pub mod log;
 pub mod meta;
 pub mod outcomes;
 pub mod page_sessions;
+pub mod protected_faces;
 pub mod published;
 pub mod reconcile;
 pub mod requests;
@@ -77,7 +80,9 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("deletions", deletions::STATEMENTS),
         ("erasure", erasure::STATEMENTS),
         ("disclosures", disclosures::STATEMENTS),
+        ("enrolled", enrolled::STATEMENTS),
         ("failures", failures::STATEMENTS),
+        ("findings", findings::STATEMENTS),
         ("generator_keys", generator_keys::STATEMENTS),
         ("grants", grants::STATEMENTS),
         ("graph", graph::STATEMENTS),
@@ -87,6 +92,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("meta", meta::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),
         ("requests", requests::STATEMENTS),
+        ("protected_faces", protected_faces::STATEMENTS),
         ("published", published::STATEMENTS),
         ("reconcile", reconcile::STATEMENTS),
         ("page_sessions", page_sessions::STATEMENTS),

@@ -23,7 +23,7 @@ macro_rules! columns {
             client_token_hash, client_token_expires_ms, created_ms, updated_ms, expires_ms,
             capture_file, capture_sha256, capture_bytes, capture_received_ms, claimed_by,
             claimed_until_ms, tries, verdict, quality, timings, cameo_id, failure, reviewed_by,
-            reviewed_ms, review_reason"
+            reviewed_ms, review_reason, attested_age"
     };
 }
 
@@ -32,8 +32,9 @@ pub(super) use columns;
 sql! {
     const INSERT: &str = "INSERT INTO verifications
         (id, subject, app_key, locale, consent_text_version, state, attempt, challenge,
-         client_token_hash, client_token_expires_ms, created_ms, updated_ms, expires_ms, tries)
-        VALUES ($1, $2, $3, $4, $5, 'pending', 1, $6, $7, $8, $9, $9, $10, 0)";
+         client_token_hash, client_token_expires_ms, created_ms, updated_ms, expires_ms, tries,
+         attested_age)
+        VALUES ($1, $2, $3, $4, $5, 'pending', 1, $6, $7, $8, $9, $9, $10, 0, $11)";
     const GET: &str = concat!("SELECT ", columns!(), " FROM verifications WHERE id = $1");
     const BY_STATE: &str = concat!("SELECT ", columns!(), " FROM verifications
         WHERE state = $1 AND id > $2 ORDER BY id LIMIT $3");
@@ -91,6 +92,8 @@ pub struct NewVerification {
     pub client_token_hash: [u8; 32],
     /// Until when the client token works.
     pub client_token_expires: Millis,
+    /// How old the app says the person is, in years.
+    pub attested_age: Option<u8>,
     /// Now.
     pub created: Millis,
 }
@@ -138,6 +141,8 @@ pub struct Verification {
     pub failure: Option<String>,
     /// What a reviewer decided.
     pub review: Option<Review>,
+    /// How old the app says the person is, in years.
+    pub attested_age: Option<u8>,
 }
 
 impl std::fmt::Debug for Verification {
@@ -228,6 +233,7 @@ pub(super) struct Row {
     reviewed_by: Option<String>,
     reviewed_ms: Option<i64>,
     review_reason: Option<String>,
+    attested_age: Option<i64>,
 }
 
 impl Row {
@@ -266,6 +272,10 @@ impl Row {
             cameo: rows::parse_opt("verifications.cameo_id", self.cameo_id.as_deref())?,
             failure: self.failure,
             review,
+            attested_age: self
+                .attested_age
+                .map(|age| rows::count("verifications.attested_age", age))
+                .transpose()?,
         })
     }
 
@@ -315,6 +325,7 @@ pub async fn insert(tx: &mut Tx, new: &NewVerification) -> Result<()> {
         .bind(new.client_token_expires.0)
         .bind(new.created.0)
         .bind(new.challenge.expires_at.0)
+        .bind(new.attested_age.map(i64::from))
         .execute(c)
         .await
         .map(|_| ()))?;

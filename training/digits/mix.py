@@ -181,14 +181,14 @@ class Mixer:
         """A stretch of noise of unit RMS."""
         r = self.rng
         kind = r.random()
-        if kind < 0.35 and self.bank.noise:
+        if kind < 0.28 and self.bank.noise:
             x = self.pick(self.bank.noise)
             y = np.take(x, np.arange(n) + r.integers(len(x)), mode="wrap").astype(np.float64)
-        elif kind < 0.55:
+        elif kind < 0.43:
             y = channel.coloured_noise(n, r)
-        elif kind < 0.85:
+        elif kind < 0.88:
             y = self.babble(n)
-        elif kind < 0.93:
+        elif kind < 0.95:
             y = channel.hum(n, r)
         else:
             y = channel.music(n, r)
@@ -259,7 +259,7 @@ class Mixer:
         y = np.fft.irfft(z, size)[:n]
         rms = float(np.sqrt((y**2).sum() / max(speech, 1))) + 1e-6
         if chance(0.8):
-            y = y + channel.scale_to_snr(self.noise(n), rms, r.uniform(4, 35))
+            y = y + channel.scale_to_snr(self.noise(n), rms, r.uniform(4, 28))
         y = y + r.normal(0, 10 ** (-r.uniform(60, 95) / 20), n)
         if not noise_after_band:
             y = np.fft.irfft(channel.band(np.fft.rfft(y, size), hz, low, high), size)[:n]

@@ -60,9 +60,11 @@ fn reconcile(config: Config, json: bool) -> Result<ExitCode> {
     if json {
         writeln!(out, "{}", serde_json::to_string(&found)?)?;
     } else {
-        writeln!(out, "{} uses and {} consents have their entry", found.uses, found.consents)?;
+        for (name, count) in &found.agree {
+            writeln!(out, "{count:>8} {name} have their entry")?;
+        }
         for m in &found.mismatches {
-            writeln!(out, "entry {}: {}", m.index, m.what)?;
+            writeln!(out, "entry {}: {}: {}", m.index, m.of, m.what)?;
         }
     }
     Ok(if found.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

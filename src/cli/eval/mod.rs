@@ -4,6 +4,7 @@ pub mod cases;
 pub mod clips;
 pub mod contenders;
 pub mod datasets;
+pub mod duplicates;
 pub mod end_to_end;
 pub mod faces;
 pub mod pad;
@@ -31,6 +32,8 @@ use crate::config::Config;
 pub enum Eval {
     /// Face verification on LFW's pairs
     Faces(faces::FacesArgs),
+    /// Finding a face again among everyone who is enrolled, on LFW's pictures
+    Duplicates(duplicates::DuplicatesArgs),
     /// Spoken digits: transcription, refusal and the verification score, on people held out of training
     Speech(speech::SpeechArgs),
     /// Presentation attacks: live faces and recaptures, on people held out of training
@@ -55,6 +58,7 @@ impl Eval {
     pub fn run(self, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Faces(args) => faces::run(&args, &app::models(config)?),
+            Self::Duplicates(args) => duplicates::run(&args, &app::models(config)?),
             Self::Speech(args) => speech::run(&args, config),
             Self::Pad(args) => pad::run(&args, config),
             Self::Voice(args) => voice::run(&args, &app::models(config)?),

@@ -1,5 +1,7 @@
 //! `/v1/audit`: the transparency log for auditors.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State as Ax;
 use axum::http::header;
@@ -109,10 +111,9 @@ pub struct Entries {
 /// How effects and entries agree.
 #[derive(Serialize, ToSchema)]
 pub struct ReconciliationView {
-    /// Uses with their entry.
-    uses: u64,
-    /// Versions of consents with their entry.
-    consents: u64,
+    /// Effects that have their entry, by kind: `uses`, `consents`, `grants`, `revocations`,
+    /// `outcomes`, `deletions`, `takedowns`.
+    agree: BTreeMap<&'static str, u64>,
     /// Where they don't agree; at most 100.
     mismatches: Vec<MismatchView>,
 }
@@ -122,6 +123,8 @@ pub struct ReconciliationView {
 pub struct MismatchView {
     /// The entry, or where it should be.
     index: u64,
+    /// Of what: a name in `agree`.
+    of: &'static str,
     /// What is wrong.
     what: &'static str,
 }
@@ -235,7 +238,8 @@ pub(super) async fn export(
     Ok((headers, body).into_response())
 }
 
-/// Compares every use and consent with its entry, both ways.
+/// Compares effects with their entries, both ways: every use, consent, report, deletion and take-down;
+/// and every grant that is kept has its entry.
 #[utoipa::path(get, path = "/v1/audit/reconciliation", tag = "audit", security(("api_key" = [])),
     responses((status = 200, body = ReconciliationView),
         (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
@@ -247,9 +251,10 @@ pub(super) async fn reconciliation(
     let found = state.services.reconcile().await?;
     let mismatches = found.mismatches.iter();
     Ok(Json(ReconciliationView {
-        uses: found.uses,
-        consents: found.consents,
-        mismatches: mismatches.map(|m| MismatchView { index: m.index, what: m.what }).collect(),
+        agree: found.agree,
+        mismatches: mismatches
+            .map(|m| MismatchView { index: m.index, of: m.of, what: m.what })
+            .collect(),
     }))
 }
 

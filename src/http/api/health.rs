@@ -58,6 +58,7 @@ async fn look(state: &State) -> Found {
         "status": if ready { "ready" } else { "not ready" },
         "database": { "reachable": reachable, "migrations_current": current },
         "models": { "loaded": services.models().refs(), "missing": missing },
+        "search": if services.search_is_ready() { "ready" } else { "building" },
         "verdicts": if missing.is_empty() { "full" } else { "review" },
         "sandbox": state.sandbox.as_ref().map(|p| p.layers),
     });

@@ -17,7 +17,8 @@ use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::service::lifecycle::{CERTIFICATE, Frozen};
+use crate::receipt::deletion;
+use crate::service::lifecycle::Frozen;
 use crate::store::deletions::Deletion;
 
 /// Whether a cameo is frozen.
@@ -114,7 +115,7 @@ pub(super) async fn certificate(
         _ => drop(key.of(Role::App)?),
     }
     let found = state.services.deletion(&id).await?;
-    Ok(([(header::CONTENT_TYPE, CERTIFICATE)], found.certificate).into_response())
+    Ok(([(header::CONTENT_TYPE, deletion::TYPE)], found.certificate).into_response())
 }
 
 fn frozen(f: Frozen) -> FrozenView {

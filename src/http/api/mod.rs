@@ -9,6 +9,7 @@ pub mod graph;
 pub mod health;
 pub mod keys;
 pub mod lifecycle;
+pub mod notices;
 pub mod receipts;
 pub mod requests;
 pub mod resolve;
@@ -88,6 +89,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(reviews::inspect))
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
+        .routes(routes!(notices::list))
         .routes(routes!(cameos::read_consent, cameos::put_consent, cameos::withdraw_consent))
         .routes(routes!(receipts::consent))
         .routes(routes!(receipts::grant))

@@ -14,7 +14,7 @@ use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::receipt::Receipt;
+use crate::receipt::consent::Receipt;
 use crate::service::receipts::Form;
 
 /// Which version.

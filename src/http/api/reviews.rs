@@ -13,6 +13,7 @@ use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::service::duplicates::Alike;
 use crate::service::review::Decision;
 
 /// Which page of the queue.
@@ -47,6 +48,38 @@ pub struct CaseView {
     pub verification: VerificationView,
     /// What was measured, as `cameo verify --evidence` takes it. Personal data.
     pub evidence: Option<Value>,
+    /// Whose face it seems to be besides.
+    pub matches: Vec<MatchView>,
+}
+
+/// Somebody with a face like this.
+#[derive(Serialize, ToSchema)]
+pub struct MatchView {
+    /// `enrolled`: under another subject. `protected`: nobody may enrol it. `gone`: not there any
+    /// more.
+    pub kind: &'static str,
+    /// The pseudonym of who is enrolled, as in the log.
+    pub subject_ref: Option<String>,
+    /// Since when they have been enrolled (RFC 3339).
+    pub since: Option<String>,
+    /// What the operator calls the protected face.
+    pub label: Option<String>,
+}
+
+impl From<Alike> for MatchView {
+    fn from(alike: Alike) -> Self {
+        let none = Self { kind: "gone", subject_ref: None, since: None, label: None };
+        match alike {
+            Alike::Enrolled { subject_ref, since } => Self {
+                kind: "enrolled",
+                subject_ref: Some(subject_ref),
+                since: Some(since.rfc3339()),
+                ..none
+            },
+            Alike::Protected { label } => Self { kind: "protected", label: Some(label), ..none },
+            Alike::Gone => none,
+        }
+    }
 }
 
 /// A reviewer's decision.
@@ -93,7 +126,8 @@ pub(super) async fn inspect(
         case.evidence.map(serde_json::to_value).transpose().map_err(|e| {
             crate::service::Error::Internal(format!("evidence that was parsed: {e}"))
         })?;
-    Ok(Json(CaseView { verification: view(&state, &case.verification), evidence }))
+    let matches = case.alike.into_iter().map(MatchView::from).collect();
+    Ok(Json(CaseView { verification: view(&state, &case.verification), evidence, matches }))
 }
 
 /// Settles a case. An approval enrols the identity that was measured.

@@ -39,6 +39,11 @@ pub struct CreateVerification {
     /// The version of the consent text that the person is shown and agrees to.
     #[schema(example = "2026-11")]
     pub consent_text_version: String,
+    /// How old the person is, in years, as the app has established it: 0 to 150. Where the service
+    /// demands an age (`verification.minimum_age`), one that is lower or not stated leads to review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 29)]
+    pub attested_age: Option<u8>,
 }
 
 fn english() -> String {
@@ -77,7 +82,8 @@ pub struct KeepsView {
 /// A check of the verdict.
 #[derive(Serialize, ToSchema)]
 pub struct CheckView {
-    /// `quality`, `speech`, `motion`, `continuity` or `pad`.
+    /// `quality`, `speech`, `motion`, `continuity`, `sync`, `pad`, `injection`; where something was found,
+    /// `identity` and `age` too.
     pub check: &'static str,
     /// `pass`, `fail`, `inconclusive` or `unavailable`.
     #[schema(value_type = String)]
@@ -86,6 +92,10 @@ pub struct CheckView {
     pub score: Option<f32>,
     /// The value that the score is held against.
     pub threshold: Option<f32>,
+    /// Natural logarithm of how much likelier the measurement is in a genuine capture than in an attack.
+    pub llr: Option<f32>,
+    /// How far the measurement can be relied on, 0 to 1; it has shrunk `llr` towards zero already.
+    pub reliability: Option<f32>,
     /// Why it did not pass.
     pub reasons: Vec<ReasonView>,
 }
@@ -194,6 +204,7 @@ pub(super) async fn create(
         subject: request.subject.clone(),
         locale: request.locale.clone(),
         consent_text_version: request.consent_text_version.clone(),
+        attested_age: request.attested_age,
     };
     let services = &state.services;
     once(
@@ -459,6 +470,8 @@ fn verdict(v: &Verdict) -> VerdictView {
         status: c.status,
         score: c.score,
         threshold: c.threshold,
+        llr: c.llr,
+        reliability: c.reliability,
         reasons: c.reasons.iter().map(reason).collect(),
     };
     VerdictView {

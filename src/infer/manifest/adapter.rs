@@ -182,6 +182,10 @@ pub struct FaceEmbedding {
     pub metric: Metric,
     /// Greatest distance by that metric between two images of one person.
     pub same_person: f32,
+    /// Greatest distance at which a face among many is taken for that of the same person; where it
+    /// isn't stated, `same_person`.
+    #[serde(default)]
+    pub duplicate: Option<f32>,
 }
 
 /// Where a face must lie in an aligned crop: the similarity transform (Umeyama 1991) that brings the

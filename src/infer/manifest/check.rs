@@ -188,7 +188,8 @@ fn face_embedding(a: &FaceEmbedding) -> Check {
     image(&a.image)?;
     alignment(&a.alignment)?;
     within("dimensions", f64::from(a.dimensions), 1.0, 4096.0)?;
-    within("same_person", f64::from(a.same_person), 0.0, 1000.0)
+    within("same_person", f64::from(a.same_person), 0.0, 1000.0)?;
+    within("duplicate", f64::from(a.duplicate.unwrap_or(0.0)), 0.0, f64::from(a.same_person))
 }
 
 fn alignment(a: &Alignment) -> Check {

@@ -22,10 +22,10 @@ use crate::service::access::Caller;
 use crate::service::decisions::Request;
 use crate::service::graph::AskGraph;
 use crate::service::once::Answer;
-use crate::service::publish::{LogSettings, Transport};
+use crate::service::publish::LogSettings;
 use crate::service::resolve::Resolved;
 use crate::service::texts::Shown;
-use crate::service::{Controller, Error, Parts, Result, Services, Settings};
+use crate::service::{Controller, Error, IdentityRules, Parts, Result, Services, Settings};
 use crate::store::{Db, Engine, Options};
 
 pub(super) const START: Millis = Millis(1_800_000_000_000);
@@ -39,7 +39,11 @@ pub(super) struct Fixture {
     url: String,
     master: MasterKeys,
     folder: tempfile::TempDir,
+    set: Set,
 }
+
+/// Changes the settings of every process of a fixture.
+type Set = Arc<dyn Fn(&mut Settings) + Send + Sync>;
 
 impl Fixture {
     /// `None` where the engine isn't installed.
@@ -49,6 +53,23 @@ impl Fixture {
 
     /// The same with a graph to ask.
     pub(super) async fn asking(engine: Engine, graph: Option<Arc<dyn AskGraph>>) -> Option<Self> {
+        Self::made(engine, graph, |_| {}).await
+    }
+
+    /// The same with other settings, which replicas share.
+    pub(super) async fn with(
+        engine: Engine,
+        set: impl Fn(&mut Settings) + Send + Sync + 'static,
+    ) -> Option<Self> {
+        Self::made(engine, None, set).await
+    }
+
+    async fn made(
+        engine: Engine,
+        graph: Option<Arc<dyn AskGraph>>,
+        set: impl Fn(&mut Settings) + Send + Sync + 'static,
+    ) -> Option<Self> {
+        let set: Set = Arc::new(set);
         let folder = tempfile::tempdir().unwrap();
         let url = match engine {
             Engine::Sqlite => format!("sqlite:{}/cameo.db", folder.path().display()),
@@ -56,7 +77,7 @@ impl Fixture {
         };
         let clock = Arc::new(ManualClock::at(START));
         let master = MasterKeys::from(MasterKey::generate(&SeededEntropy::new(1)));
-        let services = open(&url, &clock, &master, graph, 2, folder.path()).await;
+        let services = open(&url, &clock, &master, graph, 2, folder.path(), &*set).await;
         let (app, _) = services.create_key(Role::App, "app").await.unwrap();
         let (generator, _) = services.create_key(Role::Generator, "generator").await.unwrap();
         // RFC 7748 §5.2's base point: a key that something can be sealed to.
@@ -71,12 +92,13 @@ impl Fixture {
             url,
             master,
             folder,
+            set,
         })
     }
 
     /// Another service process on the same database.
     pub(super) async fn replica(&self, seed: u64) -> Services {
-        open(&self.url, &self.clock, &self.master, None, seed, self.folder.path()).await
+        open(&self.url, &self.clock, &self.master, None, seed, self.folder.path(), &*self.set).await
     }
 
     /// A person with a cameo, who has not said anything yet.
@@ -181,15 +203,16 @@ async fn open(
     graph: Option<Arc<dyn AskGraph>>,
     seed: u64,
     folder: &std::path::Path,
+    set: &(dyn Fn(&mut Settings) + Send + Sync),
 ) -> Services {
     let options = Options { patience: Duration::from_mins(2), ..Options::default() };
     let db = Db::connect(url, &options).await.unwrap();
     db.migrate().await.unwrap();
-    let parts = Parts {
+    let mut parts = Parts {
         db,
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(seed)),
-        master: master.clone(),
+        master: Arc::new(master.clone()),
         models: Arc::new(Models::default()),
         decoder: Decoder::new("nobody-decodes-here", Limits::default()),
         graph,
@@ -208,6 +231,7 @@ async fn open(
             keep_evidence: Duration::ZERO,
             review_within: Duration::from_hours(72),
             policy: Policy::balanced(),
+            identity: IdentityRules::default(),
             workers: 1,
             max_queue: 10,
             max_tries: 3,
@@ -228,7 +252,7 @@ async fn open(
                 witnesses: Vec::new(),
                 quorum: 0,
                 witness_for: Vec::new(),
-                transport: Arc::new(Nobody),
+                outbound: crate::outbound::Outbound::new(crate::outbound::Policy::default()),
             },
             controller: Controller {
                 name: "Example AG".into(),
@@ -237,20 +261,11 @@ async fn open(
             },
         },
     };
+    set(&mut parts.settings);
     Services::open(parts).await.unwrap()
 }
 
-/// No witness is asked here.
-#[derive(Debug)]
-struct Nobody;
-
-impl Transport for Nobody {
-    fn post(&self, _: &str, _: &[u8]) -> std::result::Result<(u16, Vec<u8>), String> {
-        Err("no witness is asked here".into())
-    }
-}
-
-fn template() -> Template {
+pub(super) fn template() -> Template {
     Template {
         version: TEMPLATE_VERSION,
         model: EmbeddingModel {

@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::fixture::{Fixture, ask, everyone, social, who};
 use crate::crypto::hash::sha256;
 use crate::domain::consent::{Audience, Permissions, Purpose, Scope};
-use crate::receipt;
+use crate::receipt::consent as receipt;
 use crate::service::Error;
 use crate::service::receipts::Form;
 use crate::service::requests::{Asked, Verdict, Wish};

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod crash;
+mod erasure;
+mod identity;
 mod onboarding;
 mod pages;
 mod real_clips;

@@ -287,7 +287,7 @@ async fn permissions(app: &TestApp, cameo: &str, first: &Value) {
         let mut cose = app.request(Method::GET, &path, &app.app, None);
         cose.headers_mut().insert("accept", "application/cose".parse().unwrap());
         for form in [json, app.call(cose).await.body] {
-            let verified = cameo::receipt::verify(&form, &keys).unwrap();
+            let verified = cameo::receipt::consent::verify(&form, &keys).unwrap();
             assert_eq!(verified.receipt.pii_principal_id, "person-1");
         }
     }

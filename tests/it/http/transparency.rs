@@ -6,12 +6,13 @@ use axum::http::{Method, Request, StatusCode};
 use cameo::crypto::SigningKey;
 use cameo::domain::access::Role;
 use cameo::service::bench;
+use cameo::service::disclosure::READABLE;
 use cameo::service::selfaudit::Finding;
 use cameo::tlog::check::{self, Broken};
 use cameo::tlog::proof_file::ProofFile;
 use cameo::tlog::publish::Folder;
 use cameo::tlog::replay::Fault;
-use cameo::tlog::{Checkpoint, LogKey, checkpoint, leaf_hash};
+use cameo::tlog::{Checkpoint, Entry, LogKey, Salt, checkpoint, commitment, leaf_hash};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -341,6 +342,83 @@ async fn exports_filters_and_disclosures() {
         json!([])
     );
     assert_eq!(app.get("/v1/audit/export", &app.generator).await.status, StatusCode::FORBIDDEN);
+}
+
+/// An auditor with a case number and an administrator's approval opens one person's entries, and
+/// nobody else's, for a day; each step is an entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disclosure_opens_one_persons_entries_for_a_day() {
+    let app = TestApp::start(Setup::default()).await;
+    let cameo = app.given("ann", 1).await;
+    app.given("bob", 2).await;
+    app.granted(&cameo).await;
+    let ask = json!({ "case_number": "2026/114", "subject": "ann" });
+    let asked = app.post("/v1/audit/disclosures", &app.auditor, &ask).await;
+    assert_eq!(asked.status, StatusCode::CREATED);
+    let path = format!("/v1/audit/disclosures/{}", asked.json()["id"].as_str().unwrap());
+    let approval = format!("{path}/approval");
+
+    // Not before it is approved, and not approved by who asked.
+    assert_eq!(app.get(&path, &app.auditor).await.status, StatusCode::NOT_FOUND);
+    let own = app.post(&approval, &app.auditor, &json!({})).await;
+    assert_eq!(own.status, StatusCode::FORBIDDEN);
+    let (_, second) = app.services.create_key(Role::Auditor, "second").await.unwrap();
+    assert_eq!(app.post(&approval, &app.admin, &json!({})).await.status, StatusCode::OK);
+    assert_eq!(app.get(&path, second.expose()).await.status, StatusCode::NOT_FOUND);
+
+    let opened = app.get(&path, &app.auditor).await.json();
+    let reference = hex::decode(opened["subject_ref"].as_str().unwrap()).unwrap();
+    let mut kinds = Vec::new();
+    for opening in opened["openings"].as_array().unwrap() {
+        let index = opening["index"].as_u64().unwrap();
+        let salt = hex::decode(opening["salt"].as_str().unwrap()).unwrap();
+        let salt = Salt::from_bytes(salt.try_into().unwrap());
+        let stored = app.services.entries(index, 1).await.unwrap();
+        let entry = Entry::decode(&stored[0].bytes).unwrap();
+        assert!(commitment::opens(&entry.commitments["subject"], "subject", &salt, &reference));
+        kinds.push(entry.kind.name());
+    }
+    for kind in ["consent_given", "resolve_allowed", "disclosure"] {
+        assert!(kinds.contains(&kind), "{kind} is missing among {kinds:?}");
+    }
+    // Bob has as many entries of his own, and none is among them.
+    assert_eq!(kinds.iter().filter(|k| **k == "consent_given").count(), 1);
+
+    app.clock.advance(READABLE);
+    assert_eq!(app.get(&path, &app.auditor).await.status, StatusCode::NOT_FOUND);
+    let entries = app.get("/v1/audit/entries?kind=disclosure", &app.auditor).await.json();
+    assert_eq!(entries["entries"].as_array().unwrap().len(), 3, "asked, approved, read");
+    app.log_holds().await;
+}
+
+/// Effects and entries are held against each other, both ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_without_entries_and_entries_without_effects_are_found() {
+    let app = TestApp::start(Setup::default()).await;
+    let cameo = app.given("ann", 1).await;
+    let (answer, _) = app.granted(&cameo).await;
+    let of_use = format!("/v1/uses/{}", answer["use_id"].as_str().unwrap());
+    let report = json!({ "state": "published" });
+    let reported = app.post(&format!("{of_use}/outcome"), &app.generator, &report).await;
+    assert_eq!(reported.status, 201);
+    let asked = app.post(&format!("{of_use}/takedown"), &app.app, &json!({})).await;
+    assert!(asked.status.is_success(), "{}", asked.status);
+    let reconciled = async || app.get("/v1/audit/reconciliation", &app.auditor).await.json();
+    let whole = reconciled().await;
+    let agree = json!({ "uses": 1, "consents": 1, "outcomes": 1, "takedowns": 1 });
+    assert_eq!(whole, json!({ "agree": agree, "mismatches": [] }));
+
+    tamper(&app, "UPDATE use_outcomes SET log_index = log_index - 1").await;
+    let found = reconciled().await["mismatches"].clone();
+    assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+    assert!(found.as_array().unwrap().iter().all(|m| m["of"] == "outcomes"));
+    tamper(&app, "DELETE FROM use_outcomes").await;
+    assert_eq!(
+        reconciled().await["mismatches"][0]["what"],
+        "an entry whose effect is not recorded"
+    );
+    tamper(&app, "DELETE FROM takedowns").await;
+    assert_eq!(reconciled().await["mismatches"].as_array().unwrap().len(), 2);
 }
 
 /// Two services that are each other's witness: one asks, the other cosigns; a log that forked gets no

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -11,10 +12,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use cameo::crypto::RecipientSecret;
 use cameo::crypto::hash::hmac_sha256;
 use cameo::domain::template::norm;
-use cameo::domain::uses::DeletionReason;
 use cameo::env::SeededEntropy;
-use cameo::service::lifecycle::Certificate;
-use cameo::service::use_receipt::{Unproven, UseReceipt};
+use cameo::receipt::usage::{Unproven, UseReceipt};
 use cameo::store::token_status::Place;
 use cameo::token::Error;
 use cameo::token::status::{Status, StatusList, StatusRef};
@@ -23,14 +22,14 @@ use serde_json::{Value, json};
 use crate::support::app::{Setup, TestApp};
 use crate::support::{given, postgres};
 
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
-async fn started() -> TestApp {
+pub(super) async fn started() -> TestApp {
     let config = "[takedown]\nallow_http = true\nallow_private = true\n".into();
     TestApp::start(Setup { config, ..Setup::default() }).await
 }
 
-async fn status(app: &TestApp, at: &StatusRef) -> Status {
+pub(super) async fn status(app: &TestApp, at: &StatusRef) -> Status {
     let path = at.uri.strip_prefix(&app.services.settings().issuer).unwrap();
     let list = app.get(path, "").await;
     assert_eq!(list.headers["content-type"], "application/statuslist+cwt");
@@ -40,7 +39,7 @@ async fn status(app: &TestApp, at: &StatusRef) -> Status {
         .unwrap()
 }
 
-async fn delete(app: &TestApp, path: &str) -> crate::support::app::Answer {
+pub(super) async fn delete(app: &TestApp, path: &str) -> crate::support::app::Answer {
     app.call(app.request(Method::DELETE, path, &app.app, None)).await
 }
 
@@ -354,118 +353,6 @@ async fn a_message_that_nobody_takes_dies_and_can_be_sent_again() {
 }
 
 /// Everything in the folder that holds these bytes.
-fn found(app: &TestApp, what: &[u8]) -> Vec<String> {
-    let mut hits = Vec::new();
-    let mut open = vec![app.dir.path().to_owned()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if std::fs::read(&path).unwrap().windows(what.len()).any(|w| w == what) {
-                hits.push(path.file_name().unwrap().to_string_lossy().into_owned());
-            }
-        }
-    }
-    hits
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_is_nowhere() {
-    let app = started().await;
-    let name = "zaphod-the-deleted";
-    let cameo = app.given(name, 42).await;
-    app.given("somebody-else", 43).await;
-    let at = app.granted(&cameo).await.1.claims.status.clone();
-    let rude = json!({
-        "audience": "everyone", "block": ["rude-neighbour"], "purposes": ["social"], "text_version": "t1"
-    });
-    app.put(&format!("/v1/cameos/{cameo}/consent"), &app.app, &rude).await;
-
-    let secrets = {
-        let subject = name.parse().unwrap();
-        let mut tx = app.services.db().read().await.unwrap();
-        let kept = cameo::store::subjects::get(&mut tx, &subject).await.unwrap().unwrap();
-        let id = cameo.parse().unwrap();
-        let template = cameo::store::cameos::template(&mut tx, &id).await.unwrap().unwrap();
-        let vector: Vec<u8> =
-            given::template(42).faces[0].vector[..8].iter().flat_map(|v| v.to_le_bytes()).collect();
-        vec![
-            ("the wrapped key", kept.wrapped_key, true),
-            ("the sealed template", template.sealed, true),
-            ("the person's name", name.as_bytes().to_vec(), true),
-            ("an embedding", vector, false),
-            ("a block list", b"rude-neighbour".to_vec(), false),
-        ]
-    };
-    for (what, bytes, there) in &secrets {
-        assert_eq!(!found(&app, bytes).is_empty(), *there, "before: {what}");
-    }
-
-    let path = format!("/v1/cameos/{cameo}?takedown=true");
-    let gone = delete(&app, &path).await;
-    assert_eq!(gone.status, 200, "{}", String::from_utf8_lossy(&gone.body));
-    for (what, bytes, _) in &secrets {
-        assert_eq!(found(&app, bytes), Vec::<String>::new(), "after: {what}");
-    }
-    // Nor in a backup made since.
-    let copy = app.dir.path().join("backup.db");
-    std::fs::copy(app.dir.path().join("cameo.db"), &copy).unwrap();
-    for (what, bytes, _) in &secrets {
-        assert_eq!(found(&app, bytes), Vec::<String>::new(), "in a backup: {what}");
-    }
-
-    // The certificate holds, the log too, and the token is revoked.
-    let certificate =
-        BASE64_URL_SAFE_NO_PAD.decode(gone.json()["certificate"].as_str().unwrap()).unwrap();
-    let log_key = app.services.signing().log_key().unwrap();
-    let (_, certified) = Certificate::verify(&certificate, log_key.verifying_key()).unwrap();
-    assert_eq!(
-        (certified.cameo.as_str(), certified.reason),
-        (cameo.as_str(), DeletionReason::Request)
-    );
-    let kinds: Vec<_> = certified.destroyed.iter().map(|d| (d.kind.as_str(), d.count)).collect();
-    assert_eq!(kinds[..2], [("subject_key", 1), ("template", 1)]);
-    let served = app.get(&format!("/v1/deletions/{cameo}"), &app.auditor).await;
-    assert_eq!(served.body, certificate);
-    assert_eq!(delete(&app, &path).await.json()["certificate"], gone.json()["certificate"]);
-    assert_eq!(status(&app, &at).await, Status::Invalid);
-    app.log_holds().await;
-
-    // It is as if it never was; the app's account goes on, and may enrol anew.
-    assert_eq!(app.resolve(&cameo).await.problem(), "not-found");
-    assert_eq!(app.get(&format!("/v1/cameos/{cameo}/uses"), &app.app).await.problem(), "not-found");
-    let again = app.given(name, 44).await;
-    assert_ne!(again, cameo);
-    app.granted(&again).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_purpose_is_destroyed_on_schedule() {
-    let app = started().await;
-    let (kept, withdrawn) = (app.given("ann", 1).await, app.given("bob", 2).await);
-    let unused = {
-        let (key, who) = (app.app_id.parse().unwrap(), "eve".parse().unwrap());
-        app.services.enrol_given(&key, &who, &given::template(3)).await.unwrap().to_string()
-    };
-    delete(&app, &format!("/v1/cameos/{withdrawn}/consent")).await;
-    assert_eq!(app.services.sweep_retention().await.unwrap().destroyed, []);
-    app.clock.advance(DAY * 30);
-    let swept = app.services.sweep_retention().await.unwrap().destroyed;
-    assert_eq!(swept, [(withdrawn.parse().unwrap(), DeletionReason::Withdrawn)]);
-    app.clock.advance(DAY * 60);
-    let swept = app.services.sweep_retention().await.unwrap().destroyed;
-    assert_eq!(swept, [(unused.parse().unwrap(), DeletionReason::Unused)]);
-    app.clock.advance(DAY * (3 * 365 - 91));
-    assert_eq!(app.services.sweep_retention().await.unwrap().destroyed, []);
-    app.clock.advance(DAY);
-    let swept = app.services.sweep_retention().await.unwrap().destroyed;
-    assert_eq!(swept, [(kept.parse().unwrap(), DeletionReason::Inactive)]);
-    let proof = app.services.deletion(&kept.parse().unwrap()).await.unwrap();
-    assert_eq!(proof.reason, DeletionReason::Inactive);
-    app.log_holds().await;
-}
-
 /// A new master key, while the service runs: both open, then only the new one is needed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_master_key_takes_over() {
@@ -532,6 +419,55 @@ async fn uses_freeze_and_deletion_on_postgresql() {
     let asked = app.get("/v1/takedowns", &app.generator).await.json();
     assert_eq!(asked[0]["reason"], "deleted");
     app.log_holds().await;
+}
+
+/// From the return of a "no" in one process on, none on the same database issues a token, whatever
+/// it is busy with; and those issued before are suspended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_holds_in_every_process_under_load() {
+    let Some(url) = tokio::task::spawn_blocking(postgres::database).await.unwrap() else { return };
+    let setup = || Setup { postgres: Some(url.clone()), ..Setup::default() };
+    let (one, two) = (TestApp::start(setup()).await, TestApp::start(setup()).await);
+    let cameo = one.given("ann", 1).await;
+    let (said, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (before, after) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ask = json!({ "cameo_id": cameo, "requester": "user-7", "purpose": "social" });
+    let busy = async || {
+        let mut issued = Vec::new();
+        while !done.load(Ordering::SeqCst) {
+            let late = said.load(Ordering::SeqCst);
+            let answer = two.post("/v1/resolve", &one.generator, &ask).await;
+            if late {
+                assert_eq!(answer.status, 403, "a token after the no had returned");
+                after.fetch_add(1, Ordering::SeqCst);
+            } else if answer.status == 200 {
+                issued.push(answer.json()["token"].as_str().unwrap().to_owned());
+                before.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        issued
+    };
+    let no = async {
+        while before.load(Ordering::SeqCst) < 40 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        one.put(&format!("/v1/cameos/{cameo}/freeze"), &one.app, &json!({})).await;
+        said.store(true, Ordering::SeqCst);
+        while after.load(Ordering::SeqCst) < 40 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let workers = futures::future::join_all((0..16).map(|_| busy()));
+    let (issued, ()) =
+        tokio::time::timeout(Duration::from_mins(2), futures::future::join(workers, no))
+            .await
+            .expect("both processes go on answering");
+    for token in issued.concat() {
+        let verified = one.verified(&token, &one.generator_id).await;
+        assert_eq!(status(&two, &verified.claims.status).await, Status::Suspended);
+    }
+    assert_eq!(one.log_holds().await, two.log_holds().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,6 +114,7 @@ impl Fixture {
             challenge: self.challenge(T0),
             client_token_hash: self.bytes(),
             client_token_expires: at(600),
+            attested_age: None,
             created: T0,
         };
         run_tx!(self.db, "insert", |tx| verifications::insert(tx, &new).await).unwrap();

@@ -139,7 +139,10 @@ impl TestApp {
         let services = app.services().clone();
         let mut keys = Vec::new();
         for role in [Role::App, Role::Generator, Role::Reviewer, Role::Auditor, Role::Admin] {
-            let (info, key) = services.create_key(role, role.name()).await.unwrap();
+            // Another process may be on the same database.
+            let name = format!("{}-{}", role.name(), dir.path().file_name().unwrap().display());
+            let name = name.replace('.', "");
+            let (info, key) = services.create_key(role, &name).await.unwrap();
             keys.push((info.id.to_string(), key.expose().to_owned()));
         }
         let recipient = RecipientSecret::generate(&SeededEntropy::new(8)).unwrap();

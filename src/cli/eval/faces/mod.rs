@@ -154,7 +154,11 @@ fn embed_all(
     Ok(vectors.into_iter().flatten().collect())
 }
 
-fn embed(path: &Path, models: &Models) -> anyhow::Result<Option<Vec<f32>>> {
+/// The vector of the face in a picture; `None` where none was found.
+///
+/// # Errors
+/// Where the file is no picture of a sensible size, or a model fails.
+pub(in crate::cli) fn embed(path: &Path, models: &Models) -> anyhow::Result<Option<Vec<f32>>> {
     let mut reader =
         image::ImageReader::open(path).with_context(|| format!("can't read {}", path.display()))?;
     let mut limits = image::Limits::default();
