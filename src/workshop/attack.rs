@@ -225,14 +225,14 @@ impl Attack {
             Self::CutOutMask { .. } => &["motion", "continuity", "pad", "injection"],
             Self::FaceSwap { .. } => &["continuity"],
             Self::DubbedAudio | Self::LateSync { .. } => &["sync"],
-            Self::SplicedDigits => &["speech", "voice", "sync"],
+            Self::SplicedDigits => &["voice", "sync"],
             Self::TimeStretch { .. } => &["motion", "continuity", "sync", "injection"],
             Self::Reencoded { .. } | Self::VirtualCamera { .. } => {
                 &["pad", "continuity", "injection"]
             }
             Self::FrameRepeat { .. } => &["quality", "motion", "continuity", "injection"],
             Self::SecondFace { .. } => &["quality", "continuity"],
-            Self::EarlierCapture => &["speech", "motion"],
+            Self::EarlierCapture => &["speech"],
         }
     }
 
