@@ -56,6 +56,7 @@ async fn judged(f: &Fixture, subject: &str, state: State, verdict: &Verdict) -> 
         challenge: s.challenge(now).unwrap(),
         client_token_hash: random(s.entropy()),
         client_token_expires: now,
+        attested_age: None,
         created: now,
     };
     let hash = sha256(id.as_str().as_bytes());
