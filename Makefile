@@ -60,6 +60,22 @@ bench: models ## Run every benchmark and write docs/benchmarks.json (compiles an
 	@python3 -m venv .cache/bench-venv && .cache/bench-venv/bin/pip install --quiet -r benches/peers/requirements.txt
 	@$(ENV) CAMEO_BENCH_PYTHON="$$PWD/.cache/bench-venv/bin/python" $(BENCH)
 
+# What to hand on: `make eval DATASETS=DIR TAKES=2 SET=hermetic`.
+TAKES ?= 1
+EVAL ?= var/eval
+
+.PHONY: eval
+eval: models ## Measure everything on recordings (DATASETS=DIR) and write docs/evaluation.{json,md}
+	@[ -d '$(DATASETS)' ] || { echo 'make: name the folder of recordings: make eval DATASETS=DIR' >&2; exit 1; }
+	@mkdir -p '$(EVAL)'
+	@echo "make: making the captures, then measuring them (about five seconds each; a run that is broken off goes on)"
+	@$(ENV) $(CAMEO) eval workshop --datasets '$(DATASETS)' --takes $(TAKES) --out '$(EVAL)/captures'
+	@$(ENV) $(CAMEO) eval end-to-end '$(EVAL)/captures' --report '$(EVAL)'
+	@$(ENV) for what in speech faces sync voice; do \
+	  $(CAMEO) eval $$what --datasets '$(DATASETS)' --json > '$(EVAL)/'$$what.part; \
+	  mv '$(EVAL)/'$$what.part '$(EVAL)/'$$what.json; done
+	@$(ENV) $(CAMEO) eval summary '$(EVAL)' --docs docs
+
 .PHONY: clean
 clean: ## Remove what was built; models and data (onnx/, var/) stay
 	@$(ENV) cargo clean

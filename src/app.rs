@@ -5,7 +5,7 @@ mod graph;
 pub mod secrets;
 pub mod telemetry;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,12 +154,7 @@ async fn assemble(config: &Config, overrides: Overrides, models: Models) -> Resu
     let embedded = db.engine() == Engine::Sqlite;
     let master = secrets::master_key(&config.secrets, embedded, &*entropy)?;
     let previous = secrets::previous(&config.secrets)?;
-    let program = match overrides.program {
-        Some(program) => program,
-        None => std::env::current_exe().context("this program can't find itself")?,
-    };
-    let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
-    let decoder = Decoder::new(program, limits(config)).with_policy(policy);
+    let decoder = decoder(config, overrides.program)?;
     let parts = Parts {
         settings: settings(config, url, embedded, &*entropy, overrides.script)?,
         db,
@@ -232,6 +227,19 @@ pub fn models(config: &Config) -> Result<Models> {
         sessions,
     };
     Ok(Models::load(&manifest, &options)?)
+}
+
+/// The sandboxed decoder. Its child is `program`, or else this program.
+///
+/// # Errors
+/// Where this program can't find itself.
+pub fn decoder(config: &Config, program: Option<PathBuf>) -> Result<Decoder> {
+    let program = match program {
+        Some(program) => program,
+        None => std::env::current_exe().context("this program can't find itself")?,
+    };
+    let policy = sandbox::Policy { require_landlock: config.capture.require_landlock };
+    Ok(Decoder::new(program, limits(config)).with_policy(policy))
 }
 
 async fn load_models(config: &Config) -> Result<Models> {

@@ -16,12 +16,12 @@
 //! # The import rule
 //!
 //! ```text
-//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, search, drawn, outbound}
+//! cli -> app -> {http, config} -> service -> {store, infer, media, liveness, identity, search, drawn, workshop, outbound}
 //!                                         -> receipt -> {tlog, token} -> crypto -> domain -> env
 //! ```
 //!
 //! A module may import only what stands to its right; those in one pair of braces never import
-//! each other: `service` (and for the drawn head, `cli`) joins them. A macro belongs to its room
+//! each other: `service` (and for the drawn head and the workshop, `cli`) joins them. A macro belongs to its room
 //! too: `run_tx!` and `run_batched!` are `store`'s. `axum` is named only in `http`, `sqlx` only in `store`, `ort`,
 //! `opencv` and `whisper_rs` only in `infer`, `ring` only in `crypto`, `ffmpeg_the_third`,
 //! `landlock` and `seccompiler` only in `media`, and `anyhow` only in `app` and `cli`.
@@ -65,3 +65,4 @@ pub mod service;
 pub mod store;
 pub mod tlog;
 pub mod token;
+pub mod workshop;

@@ -83,9 +83,34 @@ fn pieces_of(word: &str, index: usize) -> Vec<Piece> {
         .collect()
 }
 
+/// The digits' names, by digit.
+pub const WORDS: [&str; 10] =
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+
+/// What a word of a transcript is when digits are read one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// A digit's name; "oh" is a zero.
+    Digit(u8),
+    /// Part of a number beyond nine, or a word that leaves open which digits were said: "forty",
+    /// "hundred", "and", "double", or "o", which may be the letter.
+    Number,
+    /// Anything else.
+    Other,
+}
+
+/// What a word of a transcript is when digits are read one by one.
+pub fn word(word: &str) -> Word {
+    let word = word.to_lowercase();
+    match meaning_of(&word) {
+        Meaning::Unit(digit) => Word::Digit(digit),
+        Meaning::Oh if word == "oh" => Word::Digit(0),
+        Meaning::Homophone(_) | Meaning::Other if word != "million" => Word::Other,
+        _ => Word::Number,
+    }
+}
+
 fn meaning_of(piece: &str) -> Meaning {
-    const UNITS: [&str; 10] =
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     const TEENS: [&str; 10] = [
         "ten",
         "eleven",
@@ -105,7 +130,7 @@ fn meaning_of(piece: &str) -> Meaning {
     if piece.bytes().all(|b| b.is_ascii_digit()) {
         return Meaning::Figures(piece.bytes().map(|b| b - b'0').collect());
     }
-    if let Some(i) = place(&UNITS) {
+    if let Some(i) = place(&WORDS) {
         return Meaning::Unit(i);
     }
     if let Some(i) = place(&TEENS) {

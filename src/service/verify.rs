@@ -28,6 +28,7 @@ use crate::domain::verdict::{Decision, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
+use crate::infer::Models;
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
@@ -45,15 +46,26 @@ enum Judged {
 /// How long the stages of judging took, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 #[allow(clippy::struct_field_names)] // the unit belongs to the name in JSON
-struct Timings {
+pub struct Timings {
     /// Processor time of the decoder.
-    decode_cpu_ms: u64,
+    pub decode_cpu_ms: u64,
     /// Tracking the face, while frames come.
-    track_ms: f64,
+    pub track_ms: f64,
     /// The models that judge, when all frames have come.
-    models_ms: f64,
+    pub models_ms: f64,
     /// All of it, from the start of the decoder.
-    total_ms: f64,
+    pub total_ms: f64,
+}
+
+/// An uploaded file.
+#[derive(Clone, Debug)]
+pub struct Capture<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, lower-case hexadecimal.
+    pub sha256: String,
 }
 
 /// How often the queue is looked at when nobody says that something came.
@@ -216,7 +228,9 @@ impl Services {
         let _guard = cancel.clone().drop_guard();
         let limit = self.decoder().limits().wall;
         let work = tokio::task::spawn_blocking(move || {
-            services.measure_blocking(challenge, &path, bytes, sha256, &cancel)
+            let capture = Capture { path: &path, bytes, sha256 };
+            let cancelled = || cancel.is_cancelled();
+            measure_capture(services.decoder(), services.models(), challenge, capture, cancelled)
         });
         match tokio::time::timeout(limit.saturating_mul(2), work).await {
             Ok(Ok(done)) => done,
@@ -372,55 +386,6 @@ impl Services {
 }
 
 impl Inner {
-    /// Decodes and measures one capture on this thread.
-    fn measure_blocking(
-        &self,
-        challenge: Challenge,
-        path: &Path,
-        bytes: u64,
-        sha256: String,
-        cancel: &CancellationToken,
-    ) -> Result<(Measured, Timings)> {
-        let measuring = |e: measure::Error| match e {
-            measure::Error::TooLong => Error::Capture(media::Error::TooLong {
-                max_ms: self.decoder().limits().max_duration_ms,
-            }),
-            e => Error::Internal(format!("measuring: {e}")),
-        };
-        let started = Instant::now();
-        let mut timings = Timings::default();
-        let mut facts = MediaFacts { bytes, sha256, ..MediaFacts::default() };
-        let mut measurer = Measurer::new(self.models(), challenge).map_err(measuring)?;
-        let mut decoding = self.decoder().start(path.to_owned(), 2);
-        while let Some(event) = decoding.blocking_next() {
-            if cancel.is_cancelled() {
-                return Err(Error::Capture(media::Error::Cancelled));
-            }
-            let event_started = Instant::now();
-            match event.map_err(Error::Capture)? {
-                media::Event::Opened(opened) => describe(&mut facts, &opened),
-                media::Event::Frame(f) => {
-                    facts.duration_ms = f.t_ms;
-                    measurer
-                        .frame(f.index, f.t_ms, f.width, f.height, &f.rgb)
-                        .map_err(measuring)?;
-                }
-                media::Event::Audio(a) => measurer.audio(a.t_ms, &a.samples).map_err(measuring)?,
-                media::Event::Done(totals) => {
-                    facts.frames = totals.frames;
-                    facts.audio_ms = i64::try_from(totals.audio_ms).unwrap_or(i64::MAX);
-                    timings.decode_cpu_ms = totals.decode_cpu_ms;
-                }
-            }
-            timings.track_ms += event_started.elapsed().as_secs_f64() * 1e3;
-        }
-        let finishing = Instant::now();
-        let measured = measurer.finish(facts).map_err(measuring)?;
-        timings.models_ms = finishing.elapsed().as_secs_f64() * 1e3;
-        timings.total_ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok((measured, timings))
-    }
-
     pub(super) async fn count_failure(
         &self,
         tx: &mut crate::store::Tx,
@@ -578,6 +543,56 @@ impl Judged {
         let best = faces.map(FaceQuality::of).max_by_key(|q| q.unified_quality_score)?;
         Some(json!({ "version": QUALITY_VERSION, "components": best }))
     }
+}
+
+/// Decodes and measures one capture that answers `challenge`, on this thread. Between two events
+/// of the decoder, `cancelled` may end it.
+///
+/// # Errors
+/// [`Error::Capture`] where the file is refused, [`Error::Internal`] where a model fails.
+pub fn measure_capture(
+    decoder: &media::Decoder,
+    models: &Models,
+    challenge: Challenge,
+    Capture { path, bytes, sha256 }: Capture<'_>,
+    cancelled: impl Fn() -> bool,
+) -> Result<(Measured, Timings)> {
+    let measuring = |e: measure::Error| match e {
+        measure::Error::TooLong => {
+            Error::Capture(media::Error::TooLong { max_ms: decoder.limits().max_duration_ms })
+        }
+        e => Error::Internal(format!("measuring: {e}")),
+    };
+    let started = Instant::now();
+    let mut timings = Timings::default();
+    let mut facts = MediaFacts { bytes, sha256, ..MediaFacts::default() };
+    let mut measurer = Measurer::new(models, challenge).map_err(measuring)?;
+    let mut decoding = decoder.start(path.to_owned(), 2);
+    while let Some(event) = decoding.blocking_next() {
+        if cancelled() {
+            return Err(Error::Capture(media::Error::Cancelled));
+        }
+        let event_started = Instant::now();
+        match event.map_err(Error::Capture)? {
+            media::Event::Opened(opened) => describe(&mut facts, &opened),
+            media::Event::Frame(f) => {
+                facts.duration_ms = f.t_ms;
+                measurer.frame(f.index, f.t_ms, f.width, f.height, &f.rgb).map_err(measuring)?;
+            }
+            media::Event::Audio(a) => measurer.audio(a.t_ms, &a.samples).map_err(measuring)?,
+            media::Event::Done(totals) => {
+                facts.frames = totals.frames;
+                facts.audio_ms = i64::try_from(totals.audio_ms).unwrap_or(i64::MAX);
+                timings.decode_cpu_ms = totals.decode_cpu_ms;
+            }
+        }
+        timings.track_ms += event_started.elapsed().as_secs_f64() * 1e3;
+    }
+    let finishing = Instant::now();
+    let measured = measurer.finish(facts).map_err(measuring)?;
+    timings.models_ms = finishing.elapsed().as_secs_f64() * 1e3;
+    timings.total_ms = started.elapsed().as_secs_f64() * 1e3;
+    Ok((measured, timings))
 }
 
 /// What the decoder knows of the file, for the evidence.

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["crypto"],
     &["tlog", "token"],
     &["receipt"],
-    &["store", "infer", "media", "liveness", "identity", "search", "drawn", "outbound"],
+    &["store", "infer", "media", "liveness", "identity", "search", "drawn", "workshop", "outbound"],
     &["service"],
     &["http", "config"],
     &["app"],

@@ -6,6 +6,7 @@ mod architecture;
 mod config;
 mod crypto;
 mod drawn;
+mod eval;
 mod http;
 mod infer;
 mod liveness;

@@ -1,14 +1,21 @@
 //! `cameo eval`: how well the models do on labelled data.
 
+pub mod cases;
+pub mod clips;
 pub mod contenders;
 pub mod datasets;
-pub mod draw;
 pub mod duplicates;
+pub mod end_to_end;
 pub mod faces;
 pub mod pad;
+mod parallel;
 pub mod plot;
 pub mod speech;
 pub mod stats;
+pub mod summary;
+pub mod sync;
+pub mod voice;
+pub mod workshop;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,6 +38,16 @@ pub enum Eval {
     Speech(speech::SpeechArgs),
     /// Presentation attacks: live faces and recaptures, on people held out of training
     Pad(pad::PadArgs),
+    /// Speakers told apart by their voice, on people held out of training
+    Voice(voice::VoiceArgs),
+    /// Lips against voice, on clips of people who talk
+    Sync(sync::SyncArgs),
+    /// Make a data set of genuine captures and attacks out of recordings
+    Workshop(workshop::WorkshopArgs),
+    /// The whole pipeline on a data set of captures: error rates by species and condition
+    EndToEnd(end_to_end::EndToEndArgs),
+    /// Put the reports' figures together in docs/evaluation.json and docs/evaluation.md
+    Summary(summary::SummaryArgs),
 }
 
 impl Eval {
@@ -44,6 +61,11 @@ impl Eval {
             Self::Duplicates(args) => duplicates::run(&args, &app::models(config)?),
             Self::Speech(args) => speech::run(&args, config),
             Self::Pad(args) => pad::run(&args, config),
+            Self::Voice(args) => voice::run(&args, &app::models(config)?),
+            Self::Sync(args) => sync::run(&args, config),
+            Self::Workshop(args) => workshop::run(&args, config),
+            Self::EndToEnd(args) => end_to_end::run(&args, config),
+            Self::Summary(args) => summary::run(&args),
         }
     }
 }
@@ -72,18 +94,24 @@ impl Comparison {
         report: &R,
         plots: impl FnOnce() -> Vec<(String, String)>,
     ) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            serde_json::to_writer_pretty(&mut out, report)?;
-            writeln!(out)?;
-        } else {
-            write!(out, "{report}")?;
-        }
+        print(report, self.json)?;
         if let Some(dir) = &self.plots {
             write_plots(dir, plots())?;
         }
         Ok(())
     }
+}
+
+/// Prints a report as text, or as JSON.
+fn print<R: serde::Serialize + std::fmt::Display>(report: &R, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(())
 }
 
 fn write_plots(dir: &Path, plots: Vec<(String, String)>) -> anyhow::Result<()> {

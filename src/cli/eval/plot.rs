@@ -237,7 +237,8 @@ fn probit(p: f64) -> f64 {
     if p < 0.5 { -z } else { z }
 }
 
-fn escaped(text: &str) -> String {
+/// Text as it stands between tags.
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

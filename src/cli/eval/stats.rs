@@ -1,14 +1,14 @@
 //! Rates with intervals, thresholds and ranking: the arithmetic of every measurement.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::draw::Draw;
+use crate::workshop::draw::Draw;
 
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 2000;
 
 /// `hits` of `n` trials, with the exact 95 % interval of Clopper and Pearson (1934).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// Trials that had the property.
     pub hits: usize,

@@ -147,7 +147,12 @@ async fn protected_faces_are_sealed_found_and_removed(#[case] engine: Engine) {
 
 #[tokio::test]
 async fn a_verdict_gets_stricter_and_says_why() {
-    let passed = || Verdict { decision: Decision::Verified, checks: vec![], policy: "p/1".into() };
+    let passed = || Verdict {
+        decision: Decision::Verified,
+        checks: vec![],
+        policy: "p/1".into(),
+        earlier: None,
+    };
     let verdict = async |rejects: bool, identity: &[ReasonCode], age: Option<ReasonCode>| {
         let set = move |s: &mut Settings| s.identity.protected_rejects = rejects;
         let f = Fixture::with(Engine::Sqlite, set).await.unwrap();

@@ -27,15 +27,19 @@ fn verdict(decision: Verdicts, speech: Status, pad: Status) -> Verdict {
         score: Some(0.5),
         threshold: Some(0.6),
         reasons: vec![],
+        llr: None,
+        reliability: None,
     };
     let checks = vec![
         check(Check::Quality, Status::Pass),
         check(Check::Speech, speech),
         check(Check::Motion, Status::Pass),
         check(Check::Continuity, Status::Pass),
+        check(Check::Sync, Status::Pass),
         check(Check::Pad, pad),
+        check(Check::Injection, Status::Pass),
     ];
-    Verdict { decision, checks, policy: "balanced/1".into(), earlier: None }
+    Verdict { decision, checks, policy: "balanced/2".into(), earlier: None }
 }
 
 /// A judged capture: the verification in the state that the verdict brings.
@@ -52,6 +56,7 @@ async fn judged(f: &Fixture, subject: &str, state: State, verdict: &Verdict) -> 
         challenge: s.challenge(now).unwrap(),
         client_token_hash: random(s.entropy()),
         client_token_expires: now,
+        attested_age: None,
         created: now,
     };
     let hash = sha256(id.as_str().as_bytes());

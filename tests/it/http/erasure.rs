@@ -1,7 +1,6 @@
 //! What is deleted is gone: from files, from PostgreSQL's too, and by schedule.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,6 +1,6 @@
 //! Real head-turning clips joined with real digits, and attacks made of them, through the HTTP door.
 //!
-//! Every capture is composed by `ffmpeg` and uploaded, decoded, measured and judged like anybody's.
+//! Every capture is composed in the workshop and uploaded, decoded, measured and judged like anybody's.
 //! The table that is printed says which check caught what; `docs/evaluation-main-job.md` keeps it.
 
 use std::collections::BTreeMap;
@@ -9,50 +9,20 @@ use std::path::PathBuf;
 use axum::http::StatusCode;
 use cameo::domain::challenge::Motion;
 use cameo::service::Script;
+use cameo::workshop::attack::{Attack, Material};
+use cameo::workshop::picture::{Packing, Picture};
+use cameo::workshop::{Footage, RATE, sound};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::infer::{data, files, sound};
+use crate::infer::{data, files};
 use crate::support::app::{Setup, TestApp};
-use crate::support::captures::ffmpeg;
 use crate::support::models_config;
 
 /// What the challenge asks for in every row.
 const DIGITS: [u8; 6] = [4, 7, 1, 9, 0, 3];
-/// Samples per second of the composed sound.
-const RATE: usize = 16_000;
-/// Every clip at one size and rate, so that any two can be joined.
-const EVEN: &str = "fps=25,scale=480:480:force_original_aspect_ratio=decrease,\
-                    pad=480:480:(ow-iw)/2:(oh-ih)/2,setsar=1";
-/// A recaptured screen: washed out and bluish, its pixel grid beating with the camera's, its bezel and
-/// the desk around it in the picture, seen at an angle and out of focus.
-const SCREEN: &str = "scale=330:330,eq=gamma=1.25:contrast=0.85:saturation=0.8,\
-                      colorbalance=bs=0.1:bm=0.1,pad=370:390:20:30:0x101010,\
-                      pad=480:480:55:45:0x6b6258,\
-                      perspective=x0=14:y0=6:x1=W-8:y1=16:x2=6:y2=H-6:x3=W-20:y3=H-16[screen];\
-                      nullsrc=s=480x480:r=25,geq=lum='205+40*sin(X*2.1+Y*0.35)*sin(Y*1.9-X*0.2)'\
-                      :cb=128:cr=128,trim=end_frame=1,loop=-1:1:0[grid];\
-                      [screen][grid]blend=c0_mode=multiply:shortest=1,gblur=sigma=0.6";
-
-/// A recaptured screen without anything around it, and with less of everything.
-const FILLS: &str = "eq=gamma=1.12:contrast=0.92:saturation=0.9,colorbalance=bs=0.05:bm=0.05[screen];\
-                     nullsrc=s=480x480:r=25,geq=lum='228+18*sin(X*2.1+Y*0.35)*sin(Y*1.9-X*0.2)'\
-                     :cb=128:cr=128,trim=end_frame=1,loop=-1:1:0[grid];\
-                     [screen][grid]blend=c0_mode=multiply:shortest=1,gblur=sigma=0.6";
-/// One picture of the clip, for seven seconds.
-const STILL: &str = "trim=start_frame=25:end_frame=26,loop=174:1:0,setpts=N/25/TB";
-/// A hand that does not keep still, and a camera's noise.
-const SWAY: &str = "scale=520:520,crop=480:480:x='20+14*sin(2*t)':y='20+14*sin(1.3*t)',\
-                    noise=alls=6:allf=t";
-/// A photo swung to the left and to the right, so that it looks turned.
-const SWUNG: &str = "perspective=eval=frame\
-                     :x0='W*0.16*max(0,sin(on*0.064))':y0='H*0.1*max(0,sin(on*0.064))'\
-                     :x1='W-W*0.16*max(0,-sin(on*0.064))':y1='H*0.1*max(0,-sin(on*0.064))'\
-                     :x2='W*0.16*max(0,sin(on*0.064))':y2='H-H*0.1*max(0,sin(on*0.064))'\
-                     :x3='W-W*0.16*max(0,-sin(on*0.064))':y3='H-H*0.1*max(0,-sin(on*0.064))',\
-                     noise=alls=6:allf=t";
-const WEBM: &str = "capture.webm";
-const MP4: &str = "capture.mp4";
+const WEBM: Packing = Packing::USUAL[0];
+const MP4: Packing = Packing::USUAL[1];
 
 /// The check that has to fail, with one of these reasons; `None`: this is no attack.
 type Catch = Option<(&'static str, &'static [&'static str])>;
@@ -93,121 +63,86 @@ struct Recordings {
 }
 
 impl Recordings {
-    fn clip(&self, name: &str) -> String {
-        self.root.join("video").join(format!("{name}.mp4")).display().to_string()
+    /// `seconds` of a clip from its start.
+    fn clip(&self, name: &str, seconds: f64) -> Footage {
+        Footage { path: self.root.join("video").join(format!("{name}.mp4")), seconds }
     }
 
-    fn picture(&self, name: &str) -> String {
-        self.root.join("pad").join(format!("{name}.jpg")).display().to_string()
+    fn picture(&self, name: &str, seconds: f64) -> Footage {
+        Footage { path: self.root.join("pad").join(format!("{name}.jpg")), seconds }
     }
 
     /// One speaker reads digits, half a second after the start and a third of a second apart.
     fn reading(&self, digits: &[u8], speaker: &str) -> Vec<f32> {
-        let mut all = vec![0.0; RATE / 2];
-        for digit in digits {
-            let prefix = format!("{digit}_{speaker}_");
-            let takes = files(&self.root.join("digits/fsdd"), |f| f.starts_with(&prefix));
-            all.extend(sound(&takes[7]));
-            all.extend(vec![0.0; RATE / 3]);
-        }
-        all
+        let takes: Vec<Vec<f32>> = digits
+            .iter()
+            .map(|digit| {
+                let prefix = format!("{digit}_{speaker}_");
+                let takes = files(&self.root.join("digits/fsdd"), |f| f.starts_with(&prefix));
+                sound::read(&takes[7]).unwrap()
+            })
+            .collect();
+        sound::in_a_row(takes.iter().map(Vec::as_slice), RATE / 2, RATE / 3)
     }
 }
 
-/// What a capture shows: files, the filter that joins them to `[v]`, and the name it is packed under.
-struct Picture {
-    inputs: Vec<Vec<String>>,
-    filter: String,
-    name: &'static str,
+/// A picture with a sound, packed.
+fn packed(picture: &Picture, packing: Packing, sound: &[f32]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join(format!("capture.{}", packing.ending()));
+    picture.pack(sound, packing, &[], &out).unwrap();
+    std::fs::read(out).unwrap()
 }
 
-impl Picture {
-    /// `seconds` of a clip from its start.
-    fn of(clip: &str, seconds: &str, name: &'static str) -> Self {
-        let inputs = vec![words(&["-t", seconds, "-i", clip])];
-        Self { inputs, filter: format!("[0:v]{EVEN}[v]"), name }
-    }
-
-    /// Two clips, each from its start and so many seconds long, joined by a filter.
-    fn joined(
-        (one, one_s): (&str, &str),
-        (two, two_s): (&str, &str),
-        how: &str,
-        name: &'static str,
-    ) -> Self {
-        let inputs = [(one, one_s), (two, two_s)].map(|(f, s)| words(&["-t", s, "-i", f]));
-        let filter = format!("[0:v]{EVEN}[a];[1:v]{EVEN}[b];[a][b]{how}[v]");
-        Self { inputs: inputs.to_vec(), filter, name }
-    }
-
-    /// The same with another filter behind.
-    fn then(mut self, filter: &str) -> Self {
-        let so_far = self.filter.strip_suffix("[v]").unwrap();
-        self.filter = format!("{so_far},{filter}[v]");
-        self
-    }
-
-    /// The capture: the picture with this sound, as WebM (VP8, Opus) or MP4 (H.264, AAC).
-    fn with(&self, sound: &[f32]) -> Vec<u8> {
-        const WEBM: &str =
-            "-c:v libvpx -b:v 2M -deadline realtime -cpu-used 8 -c:a libopus -b:a 48k";
-        const MP4: &str =
-            "-c:v libx264 -preset veryfast -crf 21 -pix_fmt yuv420p -c:a aac -b:a 96k";
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("sound.f32");
-        let bytes: Vec<u8> = sound.iter().flat_map(|s| s.to_le_bytes()).collect();
-        std::fs::write(&file, bytes).unwrap();
-        let mut args: Vec<&str> = self.inputs.iter().flatten().map(String::as_str).collect();
-        args.extend(["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", file.to_str().unwrap()]);
-        let track = format!("{}:a", self.inputs.len());
-        args.extend(["-filter_complex", &self.filter, "-map", "[v]", "-map", &track]);
-        args.extend(if self.name.ends_with("webm") { WEBM } else { MP4 }.split(' '));
-        ffmpeg(&args, self.name)
-    }
-}
-
-fn words(args: &[&str]) -> Vec<String> {
-    args.iter().map(|s| (*s).to_owned()).collect()
+/// An attack on a clip, with the right digits.
+fn attacked(attack: Attack, clip: &Footage, packing: Packing, reading: &[f32]) -> Vec<u8> {
+    let material = Material {
+        clip,
+        other: None,
+        faces: &[],
+        other_faces: &[],
+        motions: &[],
+        reading,
+        spliced: None,
+        earlier: None,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join(format!("capture.{}", packing.ending()));
+    attack.make(&material, packing, 1, &out).unwrap();
+    std::fs::read(out).unwrap()
 }
 
 /// Every capture of the table.
 fn rows(r: &Recordings) -> Vec<Row> {
     use Motion::{Left, Right, Up};
-    let [one, two, three, facing] = ["lp_d12", "lp_d3", "lp_s32", "lp_d18"].map(|n| r.clip(n));
-    let first = |name| Picture::of(&one, "7.2", name);
-    let second = |name| Picture::of(&two, "11.7", name);
-    let third = |name| Picture::of(&three, "6", name);
+    let (one, two, three) = (r.clip("lp_d12", 7.2), r.clip("lp_d3", 11.7), r.clip("lp_s32", 6.0));
+    let facing = r.clip("lp_d18", 7.0);
+    let part = |clip: &Footage, seconds: f64| Footage { seconds, ..clip.clone() };
+    let [first, second, third, facing_only] = [&one, &two, &three, &facing]
+        .map(|clip| move |packing, sound: &[f32]| packed(&Picture::of(clip), packing, sound));
     // The first clip's two turns alone: after 6 s the head goes left once more.
-    let two_turns = Picture::of(&one, "5.4", "capture.mp4");
-    let facing_only = Picture::of(&facing, "7", WEBM);
-    let cut = Picture::joined((&one, "2.6"), (&two, "5"), "concat", WEBM);
-    let fade = Picture::joined((&one, "3"), (&two, "5"), "xfade=duration=0.6:offset=2.4", MP4);
-    let late = Picture::joined((&one, "6"), (&two, "1.6"), "concat", MP4);
-    let passing = Picture::joined(
-        (&one, "7.2"),
-        (&two, "1"),
-        "overlay=enable='between(t,2.1,2.7)':eof_action=repeat",
-        MP4,
-    );
+    let two_turns = Picture::of(&part(&one, 5.4));
+    let joined = |a: f64, b: f64, how| Picture::joined(&part(&one, a), &part(&two, b), how);
+    let cut = joined(2.6, 5.0, "concat");
+    let fade = joined(3.0, 5.0, "xfade=duration=0.6:offset=2.4");
+    let late = joined(6.0, 1.6, "concat");
+    let passing = joined(7.2, 1.0, "overlay=enable='between(t,2.1,2.7)':eof_action=repeat");
+    let beside = Picture::joined(&part(&one, 7.0), &facing, "hstack");
     let glimpse = Picture::joined(
-        (&one, "7.2"),
-        (&facing, "7.2"),
+        &one,
+        &facing,
         "hstack,drawbox=x=480:w=480:h=480:color=gray:t=fill:enable='not(between(t,3.1,3.7))'",
-        MP4,
     );
-    let beside = Picture::joined((&one, "7"), (&facing, "7"), "hstack", WEBM);
-    let nobody = Picture {
-        inputs: vec![words(&["-f", "lavfi", "-i", "testsrc2=size=480x480:rate=25:duration=6"])],
-        filter: "[0:v]null[v]".into(),
-        name: WEBM,
-    };
-    let slide = |name| words(&["-loop", "1", "-t", "4", "-i", &r.picture(name)]);
-    let slides = Picture {
-        inputs: vec![slide("minivision_F1"), slide("minivision_F2")],
-        filter: format!("[0:v]{EVEN}[a];[1:v]{EVEN}[b];[a][b]concat,{SWAY}[v]"),
-        name: MP4,
-    };
-    let photo = |name| first(name).then(STILL);
+    let nobody =
+        Picture::of(&one).then("drawbox=w=480:h=480:color=gray:t=fill,noise=alls=9:allf=t");
+    let slide = |name| r.picture(name, 4.0);
+    let slides = Picture::joined(&slide("minivision_F1"), &slide("minivision_F2"), "concat").then(
+        "scale=520:520,crop=480:480:x='20+14*sin(2*t)':y='20+14*sin(1.3*t)',noise=alls=6:allf=t",
+    );
+    let still = |sway| Attack::StillPhoto { at_s: 1.0, sway };
+    let swung = Attack::SwungPhoto { at_s: 1.0, swing: 0.16 };
+    let screen = Attack::ScreenReplay { moire: 80.0, gamma: 1.25, glare: 0.0, beat: 0.0 };
+    let fills = Attack::FullScreen { moire: 36.0, gamma: 1.12, beat: 0.0 };
 
     // The digits model never heard this speaker.
     let reading = |digits: &[u8]| r.reading(digits, "nicolas");
@@ -222,45 +157,34 @@ fn rows(r: &Recordings) -> Vec<Row> {
         let asked = asked.to_vec();
         Row { name, asked, capture, caught, holds }
     };
+    let attacked = |attack: &Attack, clip, packing| attacked(attack.clone(), clip, packing, &right);
     vec![
-        row("genuine 1, WebM", &lr, first(WEBM).with(&right), GENUINE, true),
-        row("genuine 2, MP4", &rl, second(MP4).with(&right), GENUINE, true),
-        row("genuine 3, MP4", &[Right], third(MP4).with(&right), GENUINE, true),
-        row("one digit wrong", &lr, first(MP4).with(&one_off), DIGITS_WRONG, true),
-        row("all digits wrong", &lr, first(WEBM).with(&all_off), DIGITS_WRONG, true),
-        row("digits in another order", &lr, first(MP4).with(&shuffled), DIGITS_WRONG, true),
-        row("silence", &lr, first(WEBM).with(&quiet), NO_SPEECH, true),
-        row("no motion", &lr, facing_only.with(&right), MISSING, true),
-        row("another motion than asked", &[Left], third(WEBM).with(&right), MISSING, true),
-        row("second motion missing", &[Left, Up], first(MP4).with(&right), MISSING, true),
-        row("motions in another order", &rl, two_turns.with(&right), ORDER, true),
-        row("a turn too many before", &rl, first(MP4).with(&right), ORDER, true),
-        row("another person by a cut", &lr, cut.with(&right), ANOTHER, true),
-        row("another person by a cross-fade", &lr, fade.with(&right), ANOTHER, true),
-        row("another person at the end", &lr, late.with(&right), ANOTHER, true),
-        row("another person for 0.6 s", &lr, passing.with(&right), ANOTHER, true),
-        row("a second face for 0.6 s", &lr, glimpse.with(&right), SEVERAL, true),
-        row("two faces", &lr, beside.with(&right), SEVERAL, true),
-        row("no face", &lr, nobody.with(&right), NOBODY, true),
-        row("still photo", &lr, photo(MP4).with(&right), FROZEN, true),
-        row(
-            "still photo in a moving hand",
-            &lr,
-            photo(WEBM).then(SWAY).with(&right),
-            MISSING,
-            true,
-        ),
-        row("still photo swung about", &lr, photo(MP4).then(SWUNG).with(&right), MISSING, true),
-        row("screen replay 1, WebM", &lr, first(WEBM).then(SCREEN).with(&right), SPOOF, true),
-        row("screen replay 2, MP4", &rl, second(MP4).then(SCREEN).with(&right), SPOOF, true),
-        row(
-            "screen that fills the picture",
-            &lr,
-            first(MP4).then(FILLS).with(&right),
-            SPOOF,
-            false,
-        ),
-        row("photos of a screen and a print", &lr, slides.with(&right), SPOOF, true),
+        row("genuine 1, WebM", &lr, first(WEBM, &right), GENUINE, true),
+        row("genuine 2, MP4", &rl, second(MP4, &right), GENUINE, true),
+        row("genuine 3, MP4", &[Right], third(MP4, &right), GENUINE, true),
+        row("one digit wrong", &lr, first(MP4, &one_off), DIGITS_WRONG, true),
+        row("all digits wrong", &lr, first(WEBM, &all_off), DIGITS_WRONG, true),
+        row("digits in another order", &lr, first(MP4, &shuffled), DIGITS_WRONG, true),
+        row("silence", &lr, first(WEBM, &quiet), NO_SPEECH, true),
+        row("no motion", &lr, facing_only(WEBM, &right), MISSING, true),
+        row("another motion than asked", &[Left], third(WEBM, &right), MISSING, true),
+        row("second motion missing", &[Left, Up], first(MP4, &right), MISSING, true),
+        row("motions in another order", &rl, packed(&two_turns, MP4, &right), ORDER, true),
+        row("a turn too many before", &rl, first(MP4, &right), ORDER, true),
+        row("another person by a cut", &lr, packed(&cut, WEBM, &right), ANOTHER, true),
+        row("another person by a cross-fade", &lr, packed(&fade, MP4, &right), ANOTHER, true),
+        row("another person at the end", &lr, packed(&late, MP4, &right), ANOTHER, true),
+        row("another person for 0.6 s", &lr, packed(&passing, MP4, &right), ANOTHER, true),
+        row("a second face for 0.6 s", &lr, packed(&glimpse, MP4, &right), SEVERAL, true),
+        row("two faces", &lr, packed(&beside, WEBM, &right), SEVERAL, true),
+        row("no face", &lr, packed(&nobody, WEBM, &right), NOBODY, true),
+        row("still photo", &lr, attacked(&still(0.0), &one, MP4), FROZEN, true),
+        row("still photo in a moving hand", &lr, attacked(&still(14.0), &one, WEBM), MISSING, true),
+        row("still photo swung about", &lr, attacked(&swung, &one, MP4), MISSING, true),
+        row("screen replay 1, WebM", &lr, attacked(&screen, &one, WEBM), SPOOF, true),
+        row("screen replay 2, MP4", &rl, attacked(&screen, &two, MP4), SPOOF, true),
+        row("screen that fills the picture", &lr, attacked(&fills, &one, MP4), SPOOF, false),
+        row("photos of a screen and a print", &lr, packed(&slides, MP4, &right), SPOOF, true),
     ]
 }
 

@@ -20,9 +20,9 @@ use crate::infer::picture::Frame;
 use crate::infer::track::Tracker;
 use crate::infer::{Error, Models};
 use crate::liveness::{Policy, judge_pad};
+use crate::workshop::frames::Frames;
 
 use super::contenders::{Absent, Contender, Named, contenders};
-use super::datasets::Frames;
 use super::{Comparison, progress};
 pub use report::Report;
 use sources::{Degradation, Source, Species};

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Absent, Degradation, Named, Presentation, Rule, Species};
-use crate::cli::eval::draw::Draw;
 use crate::cli::eval::plot::{self, Axis, Bar, Series};
 use crate::cli::eval::stats::{Figure, Rate, auc, bootstrap, trade_off};
 use crate::domain::verdict::Status;
+use crate::workshop::draw::Draw;
 
 /// How well presentations are told from live people.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-use crate::cli::eval::datasets::{self, Frames};
+use crate::cli::eval::datasets;
+use crate::workshop::frames::{Frames, recompressed, sampled};
 
 /// Frames taken of a clip.
 const FRAMES: usize = 8;
@@ -146,9 +147,10 @@ impl Source {
     /// Of the `ffmpeg` program.
     pub fn show(&self, species: Species, degradation: Degradation) -> anyhow::Result<Frames> {
         let filter = format!("{},{}", species.filter(), degradation.filter());
-        let frames = datasets::frames(&self.path, &filter, FRAMES)?;
+        let frames = sampled(&self.path, &filter, FRAMES)
+            .with_context(|| format!("can't show {}", self.path.display()))?;
         match degradation {
-            Degradation::Compressed => datasets::recompressed(&frames, 36),
+            Degradation::Compressed => Ok(recompressed(&frames, 36)?),
             _ => Ok(frames),
         }
     }

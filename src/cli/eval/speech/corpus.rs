@@ -9,42 +9,16 @@ use std::path::Path;
 use anyhow::ensure;
 
 use super::Part;
-use crate::cli::eval::datasets::{self, RATE, Recording};
+use crate::cli::eval::datasets::{self, Recording};
 use crate::crypto::hash::sha256;
+use crate::infer::digits_text::{self, Word};
+use crate::workshop::{RATE, sound};
 
 /// Level (RMS) that every recording is brought to.
 const LEVEL: f32 = 0.06;
 /// Shares of the speakers held out for test and validation: AN4, Speech Commands, FSDD.
 const HELD_OUT: [(&str, f64, f64); 3] =
     [("an4", 0.19, 0.11), ("gsc", 0.2, 0.1), ("fsdd", 0.25, 0.0)];
-/// Words that leave the digits of a recording uncertain: what is said may be "forty-seven" or the
-/// letter "o".
-const UNCERTAIN: [&str; 23] = [
-    "o",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "million",
-    "and",
-];
-
 /// What a recording holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -75,9 +49,17 @@ impl std::fmt::Debug for Clip {
     }
 }
 
-/// The speech recordings of the speakers in `part`. `tick` is told how many there are to decode, and
-/// then called after each.
-pub fn read(root: &Path, part: Part, mut tick: impl FnMut(usize)) -> anyhow::Result<Vec<Clip>> {
+/// Those speech recordings of the speakers in `part` that are `wanted`, by what they hold. `tick` is
+/// told how many there are to decode, once before each.
+///
+/// # Errors
+/// Where there are none, or one can't be decoded.
+pub fn read(
+    root: &Path,
+    part: Part,
+    mut wanted: impl FnMut(Kind, &[u8]) -> bool,
+    mut tick: impl FnMut(usize),
+) -> anyhow::Result<Vec<Clip>> {
     let mut all = datasets::manifest(root)?;
     all.retain(|r| r.path.starts_with("digits"));
     all.extend(fsdd(root));
@@ -86,13 +68,14 @@ pub fn read(root: &Path, part: Part, mut tick: impl FnMut(usize)) -> anyhow::Res
         .iter()
         .filter(|r| speakers.contains(&r.speaker) && root.join(&r.path).is_file())
         .filter_map(|r| transcript(&r.label).map(|(kind, digits)| (r, kind, digits)))
+        .filter(|(_, kind, digits)| wanted(*kind, digits))
         .collect();
     ensure!(!mine.is_empty(), "no recordings of held-out speakers below {}", root.display());
     let mut clips = Vec::new();
     for (recording, kind, digits) in &mine {
         tick(mine.len());
         let keep = if *kind == Kind::Digit { RATE / 50 } else { RATE / 10 };
-        let sound = datasets::sound(&root.join(&recording.path))?;
+        let sound = sound::read(&root.join(&recording.path))?;
         let sound = levelled(trimmed(&sound, keep));
         if sound.len() > RATE / 10 && sound.len() <= RATE * 19 / 2 {
             let (speaker, kind) = (recording.speaker.clone(), *kind);
@@ -107,7 +90,7 @@ pub fn noises(root: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
     datasets::files(&root.join("noise"), &["flac", "wav"])
         .iter()
         .map(|path| {
-            let sound = levelled(&datasets::sound(path)?);
+            let sound = levelled(&sound::read(path)?);
             Ok(sound[sound.len() * 7 / 10..].to_vec())
         })
         .collect()
@@ -120,7 +103,7 @@ fn fsdd(root: &Path) -> Vec<Recording> {
         .filter_map(|path| {
             let name = path.file_stem()?.to_str()?.to_owned();
             let [digit, speaker, _] = name.split('_').collect::<Vec<_>>()[..] else { return None };
-            let label = WORDS.iter().find(|(_, d)| Ok(*d) == digit.parse())?.0.to_owned();
+            let label = digits_text::WORDS.get(digit.parse::<usize>().ok()?)?.to_string();
             let speaker = format!("fsdd_{speaker}");
             Some(Recording { path: path.strip_prefix(root).ok()?.to_owned(), speaker, label })
         })
@@ -155,34 +138,23 @@ fn held_out<'a>(speakers: impl Iterator<Item = &'a str>, part: Part) -> BTreeSet
     held_out
 }
 
-const WORDS: [(&str, u8); 11] = [
-    ("zero", 0),
-    ("oh", 0),
-    ("one", 1),
-    ("two", 2),
-    ("three", 3),
-    ("four", 4),
-    ("five", 5),
-    ("six", 6),
-    ("seven", 7),
-    ("eight", 8),
-    ("nine", 9),
-];
-
-/// What a transcript says; `None` where digits and other words are mixed, or are not certain.
+/// What a transcript says; `None` where digits and other words are mixed, or are not certain: what
+/// is said may be "forty-seven" or the letter "o".
 fn transcript(label: &str) -> Option<(Kind, Vec<u8>)> {
-    let label = label.to_lowercase();
-    let words: Vec<&str> = label.split_whitespace().collect();
-    if words.iter().any(|w| UNCERTAIN.contains(w)) {
-        return None;
+    let mut digits = Vec::new();
+    let mut others = false;
+    for word in label.split_whitespace() {
+        match digits_text::word(word) {
+            Word::Digit(d) => digits.push(d),
+            Word::Number => return None,
+            Word::Other => others = true,
+        }
     }
-    let digit = |w: &&str| WORDS.iter().find(|(word, _)| word == w).map(|(_, d)| *d);
-    let digits: Vec<u8> = words.iter().filter_map(digit).collect();
-    match digits.len() {
-        0 => Some((Kind::Other, digits)),
-        n if n < words.len() => None,
-        1 => Some((Kind::Digit, digits)),
-        _ => Some((Kind::String, digits)),
+    match (digits.len(), others) {
+        (0, _) => Some((Kind::Other, digits)),
+        (_, true) => None,
+        (1, false) => Some((Kind::Digit, digits)),
+        (_, false) => Some((Kind::String, digits)),
     }
 }
 

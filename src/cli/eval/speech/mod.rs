@@ -22,10 +22,11 @@ use crate::infer::manifest::Role;
 use crate::infer::whisper::{Listening, WhisperKind, WhisperModel};
 use crate::liveness::policy::SpeechPolicy;
 use crate::liveness::{Policy, edit_distance, judge_reading};
+use crate::workshop::RATE;
+use crate::workshop::draw::Draw;
+use crate::workshop::sound::{self, bounded, padded};
 
 use super::contenders::{Absent, Contender, Named, contenders};
-use super::datasets::RATE;
-use super::draw::Draw;
 use super::{Comparison, progress};
 use conditions::Condition;
 use corpus::{Clip, Kind};
@@ -109,10 +110,15 @@ struct Trial {
 impl Trials {
     fn read(root: &Path, part: Part, most: Option<usize>) -> anyhow::Result<Self> {
         let bar = progress("recordings", 0);
-        let clips = corpus::read(root, part, |n| {
-            bar.set_length(n as u64);
-            bar.inc(1);
-        })?;
+        let clips = corpus::read(
+            root,
+            part,
+            |_, _| true,
+            |n| {
+                bar.set_length(n as u64);
+                bar.inc(1);
+            },
+        )?;
         bar.finish_and_clear();
         let mut draw = Draw::new(17 + part as u64);
         let mut clean: Vec<(Clip, bool)> =
@@ -120,11 +126,11 @@ impl Trials {
         clean.extend(joined(&clips, &mut draw).into_iter().map(|c| (c, false)));
         clean.truncate(most.unwrap_or(usize::MAX));
         for (c, _) in &mut clean {
-            c.sound = conditions::padded(&c.sound, &mut draw);
+            c.sound = padded(&c.sound, &mut draw);
         }
         let others: Vec<&[f32]> =
             clips.iter().filter(|c| c.kind == Kind::Other).map(|c| &c.sound[..]).collect();
-        let babble = conditions::babble(&others, &mut draw);
+        let babble = sound::babble(&others, &mut draw);
         let bar = progress("clips made", Condition::ALL.len() * clean.len());
         let mut strings = Vec::new();
         for condition in Condition::ALL {
@@ -183,27 +189,18 @@ fn negatives(
 ) -> anyhow::Result<Vec<(&'static str, Vec<f32>)>> {
     let mut out: Vec<(&str, Vec<f32>)> = Vec::new();
     for sound in others.iter().take(most.unwrap_or(usize::MAX)) {
-        out.push(("words", conditions::padded(sound, draw)));
+        out.push(("words", padded(sound, draw)));
     }
     for noise in corpus::noises(root)? {
         let start = draw.below(noise.len().saturating_sub(5 * RATE).max(1));
         out.push(("noise", noise.into_iter().skip(start).take(5 * RATE).collect()));
     }
     for _ in 0..5 {
-        out.push(("music", conditions::music(5, draw)));
+        out.push(("music", sound::music(5, draw)));
         out.push(("silence", (0..4 * RATE).map(|_| 1e-4 * draw.normal() as f32).collect()));
     }
     out.retain(|(_, sound)| sound.len() < LONGEST);
     Ok(out.into_iter().map(|(kind, sound)| (kind, bounded(sound))).collect())
-}
-
-/// The sound turned down where it would be clipped.
-fn bounded(mut sound: Vec<f32>) -> Vec<f32> {
-    let peak = sound.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
-    for v in &mut sound {
-        *v /= peak;
-    }
-    sound
 }
 
 /// What one contender made of the trials.

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Absent, Condition, Findings, Heard, Named, Part, Timing, Trial, Trials};
-use crate::cli::eval::draw::Draw;
 use crate::cli::eval::plot::{self, Axis, Bar, Series};
 use crate::cli::eval::stats::{Figure, Rate, bootstrap, threshold_at, trade_off};
 use crate::domain::verdict::Status;
+use crate::workshop::draw::Draw;
 
 /// Shares of accepted random strings at which thresholds are set.
 const ACCEPTED: [f64; 2] = [0.01, 0.001];

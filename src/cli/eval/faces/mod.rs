@@ -4,20 +4,21 @@
 //! folds (Huang et al. 2007, "image-restricted"). The same detector, mesh and alignment run as in
 //! the service. A picture without a face is counted, and its pairs as "different people".
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod pairs;
 
-use anyhow::{Context, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 use serde::Serialize;
+
+use super::parallel;
 
 use crate::domain::evidence::ModelRole;
 use crate::infer::picture::Frame;
 use crate::infer::track::Tracker;
 use crate::infer::{self, Models};
+use pairs::{DataSet, Pair};
 
 /// Longest side of a picture that is read.
 const MAX_SIDE: u32 = 4096;
@@ -72,14 +73,7 @@ pub struct Report {
 /// Where the data set can't be read or a model is missing.
 pub fn run(args: &FacesArgs, models: &Models) -> anyhow::Result<()> {
     let report = measure(&args.datasets, models, usize::from(args.threads))?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        writeln!(out, "{report}")?;
-    }
-    Ok(())
+    super::print(&report, args.json)
 }
 
 /// Measures all pairs of a data set with `threads` threads.
@@ -131,7 +125,7 @@ impl std::fmt::Display for Report {
             percent(self.tar_at_far_01_percent),
             self.distance_at_far_01_percent
         )?;
-        write!(
+        writeln!(
             f,
             "equal error rate    {:6.2} % (distance {:.3})",
             percent(self.equal_error_rate),
@@ -140,92 +134,9 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// Pictures by name, and pairs of them in folds.
-struct DataSet {
-    pictures: PathBuf,
-    folds: Vec<Vec<Pair>>,
-}
-
-struct Pair {
-    first: String,
-    second: String,
-    same: bool,
-}
-
 struct Scored {
     same: bool,
     distance: f32,
-}
-
-impl DataSet {
-    fn open(dir: &Path) -> anyhow::Result<Self> {
-        let below = dir.join("faces");
-        let dir = if below.is_dir() { below.as_path() } else { dir };
-        let pictures = dir.join("lfw");
-        ensure!(pictures.is_dir(), "{} has no folder lfw", dir.display());
-        let mut lists: Vec<PathBuf> = std::fs::read_dir(dir)
-            .with_context(|| format!("can't read {}", dir.display()))?
-            .filter_map(|e| e.ok().map(|e| e.path()))
-            .filter(|p| {
-                let name = p.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with("pairs") && name.ends_with(".txt")
-            })
-            .collect();
-        lists.sort();
-        let list = lists.first().with_context(|| format!("{} has no pairs*.txt", dir.display()))?;
-        let text = std::fs::read_to_string(list)
-            .with_context(|| format!("can't read {}", list.display()))?;
-        let folds = parse(&text).with_context(|| format!("in {}", list.display()))?;
-        Ok(Self { pictures, folds })
-    }
-
-    /// Every picture once, sorted.
-    fn pictures(&self) -> Vec<&str> {
-        let pairs = self.folds.iter().flatten();
-        let mut all: Vec<&str> =
-            pairs.flat_map(|p| [p.first.as_str(), p.second.as_str()]).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-}
-
-/// LFW's list: the number of folds and of pairs, then for each fold so many lines `NAME I J` of
-/// genuine and so many lines `NAME I NAME J` of impostor pairs.
-fn parse(text: &str) -> anyhow::Result<Vec<Vec<Pair>>> {
-    let mut lines = text.lines();
-    let head: Vec<usize> = lines
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .context("the first line must hold two numbers")?;
-    let [folds, each] = head[..] else { bail!("the first line must hold two numbers") };
-    ensure!((2..=1000).contains(&folds) && (1..=100_000).contains(&each), "no sensible numbers");
-    let mut all = Vec::new();
-    for _ in 0..folds {
-        let mut fold = Vec::new();
-        for i in 0..2 * each {
-            let line = lines.next().context("fewer pairs than the first line says")?;
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let (a, i_a, b, i_b) = match (words.as_slice(), i < each) {
-                ([name, a, b], true) => (name, a, name, b),
-                ([a, i_a, b, i_b], false) => (a, i_a, b, i_b),
-                _ => bail!("not a pair: {line}"),
-            };
-            fold.push(Pair { first: picture(a, i_a)?, second: picture(b, i_b)?, same: i < each });
-        }
-        all.push(fold);
-    }
-    Ok(all)
-}
-
-fn picture(name: &str, number: &str) -> anyhow::Result<String> {
-    let plain = name.chars().all(|c| c.is_alphanumeric() || "_-.'".contains(c));
-    ensure!(plain && !name.contains(".."), "not a name: {name}");
-    let number: u32 = number.parse().with_context(|| format!("not a number: {number}"))?;
-    Ok(format!("{name}_{number:04}.jpg"))
 }
 
 /// The vectors of all pictures in which a face was found.
@@ -235,32 +146,12 @@ fn embed_all(
     threads: usize,
 ) -> anyhow::Result<BTreeMap<String, Vec<f32>>> {
     let pictures = set.pictures();
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {eta} left")?;
-    let bar = ProgressBar::new(pictures.len() as u64).with_style(style);
-    let next = AtomicUsize::new(0);
-    let vectors = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        let work = || -> anyhow::Result<()> {
-            while let Some(name) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some(vector) = embed(&set.pictures.join(name), models)? {
-                    let mut all = vectors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    all.insert((*name).to_owned(), vector);
-                }
-                bar.inc(1);
-            }
-            Ok(())
-        };
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            match worker.join() {
-                Ok(outcome) => outcome?,
-                Err(_) => bail!("a worker thread failed"),
-            }
-        }
-        Ok(())
+    let bar = super::progress("pictures", pictures.len());
+    let vectors = parallel::each(&pictures, threads, &bar, |name| {
+        Ok(embed(&set.pictures.join(name), models)?.map(|vector| ((*name).to_owned(), vector)))
     })?;
     bar.finish_and_clear();
-    Ok(vectors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    Ok(vectors.into_iter().flatten().collect())
 }
 
 /// The vector of the face in a picture; `None` where none was found.
@@ -373,18 +264,6 @@ mod tests {
         let of =
             |d: &[f32], same| d.iter().map(|d| Scored { same, distance: *d }).collect::<Vec<_>>();
         of(genuine, true).into_iter().chain(of(impostor, false)).collect()
-    }
-
-    #[test]
-    fn reads_lfw_lists() {
-        let text = "2\t1\nA_B\t1\t4\nA_B\t1\tC\t12\nD\t2\t3\nD\t1\tE\t1\n";
-        let folds = parse(text).unwrap();
-        assert_eq!(folds.len(), 2);
-        assert_eq!(folds[0][0].second, "A_B_0004.jpg");
-        assert_eq!((folds[0][1].second.as_str(), folds[0][1].same), ("C_0012.jpg", false));
-        for bad in ["", "2", "2 1\nA 1 2", "2 1\n../x 1 2\n", "2 1\nA 1 x\n", "9999999 9999999\n"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
