@@ -92,9 +92,13 @@ fn is_attack(checks: &[CheckResult], policy: &Policy) -> bool {
 
 fn fuse(checks: &[CheckResult], policy: &Policy) -> Decision {
     let gates = || checks.iter().filter(|c| !is_weighed(c.check));
+    let passed_over = |check| match check {
+        Check::Sync => policy.sync.open_llr,
+        _ => policy.fusion.open_llr,
+    };
     let settled = |c: &CheckResult| match c.status {
         Status::Pass => true,
-        Status::Inconclusive => c.llr.unwrap_or(0.0) >= policy.fusion.open_llr,
+        Status::Inconclusive => c.llr.unwrap_or(0.0) >= passed_over(c.check),
         Status::Fail | Status::Unavailable => false,
     };
     if gates().any(|c| c.status == Status::Fail) || is_attack(checks, policy) {
