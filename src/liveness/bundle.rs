@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Base, Policy, judge, judge_repeat};
 use crate::domain::evidence::{EVIDENCE_VERSION, Evidence};
 use crate::domain::ids::VerificationId;
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{Check, Decision, Status, Verdict};
 
 /// The version of this schema.
 pub const BUNDLE_VERSION: u16 = 1;
@@ -66,7 +66,7 @@ pub enum Error {
     Torn(&'static str),
 }
 
-/// What a replay came to.
+/// What a replay came to. The checks `identity` and `age` are taken as recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Replay {
     /// Whether the replay came to the recorded verdict, and so did that of the earlier attempt where its
@@ -104,15 +104,34 @@ impl Bundle {
                 (judge_repeat(&self.evidence, step, &base, &self.policy), Some(earlier))
             }
         };
+        let verdict = objected(verdict, &self.verdict);
         let before = earlier.and_then(|e| e.evidence.as_ref().map(|evidence| (e, evidence)));
-        let same_before =
-            before.is_none_or(|(e, evidence)| judge(evidence, &self.policy) == e.verdict);
+        let same_before = before.is_none_or(|(e, evidence)| {
+            objected(judge(evidence, &self.policy), &e.verdict) == e.verdict
+        });
         Ok(Replay {
             same: verdict == self.verdict && same_before,
             verdict,
             earlier_replayed: earlier.map(|e| e.evidence.is_some()),
         })
     }
+}
+
+/// A verdict with the objections that were recorded: whether a face is enrolled under another account, and
+/// how old the person is, rests on what the service knew and not on the evidence.
+fn objected(mut verdict: Verdict, recorded: &Verdict) -> Verdict {
+    if verdict.decision == Decision::Rejected {
+        return verdict;
+    }
+    let known = |check| matches!(check, Check::Identity | Check::Age);
+    for check in recorded.checks.iter().filter(|c| known(c.check) && c.status != Status::Pass) {
+        verdict.decision = match (check.status, verdict.decision) {
+            (Status::Fail, _) | (_, Decision::Rejected) => Decision::Rejected,
+            _ => Decision::Review,
+        };
+        verdict.checks.push(check.clone());
+    }
+    verdict
 }
 
 /// The policy that a verdict names: the one in use, or one that this release has.
@@ -175,6 +194,21 @@ mod tests {
         let mut future = bundle;
         future.version = 9;
         assert_eq!(future.replay(), Err(Error::Version { bundle: 9, evidence: EVIDENCE_VERSION }));
+    }
+
+    #[test]
+    fn what_the_service_knew_is_taken_as_recorded() {
+        let fine = |decision| Verdict { decision, checks: vec![], ..bundle().verdict };
+        let mut recorded = fine(Decision::Review);
+        let mut open = bundle().verdict.checks[0].clone();
+        (open.check, open.status) = (Check::Age, Status::Inconclusive);
+        recorded.checks.push(open.clone());
+        assert_eq!(objected(fine(Decision::Verified), &recorded), recorded);
+        // An objection never makes a rejected capture better, and is no cover for a better decision.
+        assert_eq!(objected(fine(Decision::Rejected), &recorded), fine(Decision::Rejected));
+        (open.check, open.status) = (Check::Identity, Status::Fail);
+        recorded.checks.push(open);
+        assert_eq!(objected(fine(Decision::Verified), &recorded).decision, Decision::Rejected);
     }
 
     #[test]

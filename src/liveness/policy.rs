@@ -188,8 +188,8 @@ pub struct ContinuityPolicy {
 }
 
 /// Thresholds of [`Check::Sync`](crate::domain::verdict::Check::Sync). The line from strength to
-/// log-likelihood ratio is drawn through six real sentences of as many speakers and nine stretches of five
-/// other clips, their sound as it was, exchanged and shifted (`docs/evaluation-main-job.md`): few, so `max_llr` bounds it.
+/// log-likelihood ratio is drawn through six real sentences of as many speakers, their sound as it was, exchanged
+/// and shifted, with an eye on nine stretches of five other clips (`docs/evaluation-main-job.md`): few, so `max_llr` bounds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SyncPolicy {

@@ -78,6 +78,8 @@ pub enum Received {
 
 /// Prefix of client tokens, so that secret scanners know them.
 const CLIENT_TOKEN_PREFIX: &str = "cameo_client_";
+/// How long after its challenge's time what came of an upload lies at most.
+const PART_AGE: std::time::Duration = std::time::Duration::from_mins(30);
 /// The longest locale and text version.
 const MAX_TEXT: usize = 64;
 /// Nobody is older.
@@ -234,6 +236,14 @@ impl Inner {
         let text = format!("{CLIENT_TOKEN_PREFIX}{}", hex::encode(secret.as_slice()));
         let hash = sha256(text.as_bytes());
         (ClientToken(zeroize::Zeroizing::new(text)), hash)
+    }
+
+    /// Deletes what came of uploads that nobody goes on with.
+    pub(super) fn sweep_parts(&self, now: Millis) {
+        let untouched = now.minus(self.settings().challenge.ttl.saturating_add(PART_AGE));
+        if let Err(e) = self.spool.sweep_parts(untouched) {
+            tracing::warn!(error = %e, "the capture folder can't be swept; it is tried again");
+        }
     }
 
     async fn refuse_locked(&self, tx: &mut Tx, subject: &SubjectId, now: Millis) -> Result<()> {

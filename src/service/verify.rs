@@ -76,8 +76,6 @@ const SWEEP: Duration = Duration::from_secs(10);
 const RETENTION: Duration = Duration::from_hours(1);
 /// How many rows one sweep touches.
 const BATCH: u32 = 100;
-/// How long after its challenge's time what came of an upload lies at most.
-const PART_AGE: Duration = Duration::from_mins(30);
 /// The code of a capture that was given up.
 pub const GAVE_UP: &str = "judging_failed";
 
@@ -459,10 +457,7 @@ impl Inner {
             }
         }
         let settings = self.settings();
-        let untouched = now.minus(settings.challenge.ttl.saturating_add(PART_AGE));
-        if let Err(e) = self.spool.sweep_parts(untouched) {
-            tracing::warn!(error = %e, "the capture folder can't be swept; it is tried again");
-        }
+        self.sweep_parts(now);
         run_tx!(self.db(), "sweep.rows", |tx| {
             attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
             attempts::forget_samples(tx, now.minus(settings.repeat_within)).await?;

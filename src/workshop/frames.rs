@@ -110,4 +110,11 @@ mod tests {
         assert!(ppm(&two[..16]).is_err() && ppm(b"P5\n1 1\n255\na").is_err());
         assert!(ppm(b"P6\n1 1\n255\nabcP6\n2 1\n255\nabcdef").is_err());
     }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        for bad in [&b"P5\n2 1\n255\nabcdef"[..], b"P6\n2 1\n255\nabc", b"P6\n2\n255\nab", b"x"] {
+            assert!(ppm(bad).is_err());
+        }
+    }
 }

@@ -215,6 +215,14 @@ mod tests {
     }
 
     #[test]
+    fn a_codec_keeps_length_and_sound() {
+        let tone = tone(500.0);
+        let back = through_codec(&tone, &["-c:a", "libopus", "-b:a", "32k"], "ogg").unwrap();
+        assert!(back.len().abs_diff(tone.len()) < RATE / 10, "{}", back.len());
+        assert!((power(&back) / power(&tone) - 1.0).abs() < 0.2);
+    }
+
+    #[test]
     fn a_telephone_keeps_its_band() {
         let share = |hz| power(&telephone(&tone(hz))) / power(&tone(hz));
         assert!((share(1000.0) - 1.0).abs() < 0.05, "{}", share(1000.0));

@@ -71,30 +71,4 @@ mod tests {
             assert!(manifest(dir.path()).is_err());
         }
     }
-
-    #[test]
-    fn pictures_in_a_row() {
-        let one = b"P6\n2 1\n255\nabcdef";
-        let frames = ppm(&[&one[..], b"P6\n2 1\n255\n\n\n\n\n\n\n"].concat()).unwrap();
-        assert_eq!((frames.width, frames.height, frames.rgb.len()), (2, 1, 2));
-        assert_eq!(frames.rgb[0], b"abcdef");
-        for bad in [&b"P5\n2 1\n255\nabcdef"[..], b"P6\n2 1\n255\nabc", b"P6\n2\n255\nab", b"x"] {
-            assert!(ppm(bad).is_err());
-        }
-    }
-
-    #[test]
-    fn a_codec_keeps_length_and_sound() {
-        let tone: Vec<f32> = (0..RATE).map(|i| (i as f32 * 0.2).sin() * 0.3).collect();
-        let back = through_codec(&tone, &["-c:a", "libopus", "-b:a", "32k"], "ogg").unwrap();
-        assert!(back.len().abs_diff(tone.len()) < RATE / 10, "{}", back.len());
-        let power = |s: &[f32]| s.iter().map(|v| v * v).sum::<f32>() / s.len() as f32;
-        assert!((power(&back) / power(&tone) - 1.0).abs() < 0.2);
-    }
-
-    #[test]
-    fn what_is_no_sound_is_named() {
-        let e = sound(Path::new("no/such/file.wav")).unwrap_err();
-        assert!(format!("{e:#}").contains("no/such/file.wav"));
-    }
 }

@@ -111,8 +111,6 @@ async fn pieces_keep_the_limits_and_end_with_the_attempt() {
     assert_eq!(stranger.append(0, "?1", vec![0; 9]).await.problem(), "unauthenticated");
 
     assert_eq!(up.begin("?0", Body::from(vec![0; 15_000])).await.status, StatusCode::NO_CONTENT);
-    let declared = up.append(15_000, "?0", vec![0; 5_001]).await;
-    assert_eq!(declared.problem(), "capture-too-large");
     let one = Ok::<_, Infallible>(Bytes::from(vec![0; 5_001]));
     let streamed = up.append(15_000, "?0", Body::from_stream(stream::iter([one]))).await;
     assert_eq!(streamed.problem(), "capture-too-large");

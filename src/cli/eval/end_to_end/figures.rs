@@ -358,7 +358,7 @@ mod tests {
             reliability: None,
         };
         let checks = statuses.iter().map(check).collect();
-        Verdict { decision, checks, policy: "p/1".into() }
+        Verdict { decision, checks, policy: "p/1".into(), earlier: None }
     }
 
     #[test]
