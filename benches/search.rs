@@ -170,7 +170,9 @@ fn make(size: usize, vectors: &Path, queries: &Path) -> (Vec<Vec<f32>>, Vec<Vec<
     }
     out.flush().unwrap();
     let mut out = BufWriter::new(File::create(queries).unwrap());
-    asked.iter().for_each(|q| save(&mut out, q));
+    for q in asked {
+        save(&mut out, q);
+    }
     out.flush().unwrap();
     (asked, (0..QUERIES).map(|_| draw.unit()).collect())
 }

@@ -36,6 +36,10 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, for as long as the program runs"
+)]
 enum Command {
     /// Serve the API until Ctrl-C
     Serve(serve::Serve),

@@ -24,6 +24,7 @@ use crate::domain::template::{EmbeddingModel, Template};
 use crate::domain::verdict::{Check, CheckResult, Decision, ReasonCode, Status, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
+use crate::infer::embedding::FaceEmbedder;
 use crate::store::enrolled::{self, Change};
 use crate::store::findings::{self, Match};
 use crate::store::verifications::Verification;
@@ -290,11 +291,11 @@ impl Inner {
     fn duplicate_distance(&self, model: &EmbeddingModel) -> Option<f32> {
         let embedder = self.models().embedder.as_ref().filter(|e| e.model().sha256 == model.sha256);
         let configured = self.settings().identity.duplicate_distance;
-        configured.or_else(|| embedder.map(|e| e.duplicate()))
+        configured.or_else(|| embedder.map(FaceEmbedder::duplicate))
     }
 
     fn same_person_distance(&self, model: &EmbeddingModel) -> Option<f32> {
         let embedder = self.models().embedder.as_ref().filter(|e| e.model().sha256 == model.sha256);
-        embedder.map(|e| e.threshold()).or(self.settings().identity.duplicate_distance)
+        embedder.map(FaceEmbedder::threshold).or(self.settings().identity.duplicate_distance)
     }
 }

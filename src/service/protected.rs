@@ -140,7 +140,7 @@ impl Inner {
         loop {
             let page = protected_faces::after(&mut self.db().read().await?, &after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(all) };
-            after = last.id.as_str().to_owned();
+            last.id.as_str().clone_into(&mut after);
             for face in &page {
                 all.push(self.open_protected(face)?);
             }

@@ -75,7 +75,7 @@ fn compare(
         match &effect {
             Some(e) if e.is_of(entry) => found.note(*index, source.name, None),
             Some(_) => {
-                found.note(*index, source.name, Some("an effect that its entry contradicts"))
+                found.note(*index, source.name, Some("an effect that its entry contradicts"));
             }
             None if of_kind && source.kept => found.note(*index, source.name, Some(UNRECORDED)),
             None => {}

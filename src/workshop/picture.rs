@@ -103,7 +103,7 @@ impl Picture {
     pub fn frames(&self) -> Result<Frames> {
         let mut command = ffmpeg();
         command.args(self.inputs.iter().flatten());
-        command.args(["-filter_complex", &self.filter, "-map", "[v]"]);
+        command.args(["-filter_complex", &self.filter, "-map", "[v]", "-fps_mode", "vfr"]);
         frames::decoded(&mut command, &self.pixels())
     }
 

@@ -261,7 +261,7 @@ mod tests {
 
     fn window(clip: usize) -> Window {
         let level =
-            |t: i64| ((t as f32 / 90.0 + clip as f32).sin() + (t as f32 / 37.0).sin()) / 2.0;
+            |t: i64| f32::midpoint((t as f32 / 90.0 + clip as f32).sin(), (t as f32 / 37.0).sin());
         Window {
             clip,
             mouth: (0..75)

@@ -160,23 +160,22 @@ async fn a_verdict_gets_stricter_and_says_why() {
         f.services.object(&mut v, identity.to_vec(), age);
         (v.decision, v.checks.iter().map(|c| (c.check, c.status)).collect::<Vec<_>>())
     };
-    use ReasonCode::{AgeUnknown, DuplicateIdentity, ProtectedIdentity};
     let open = Status::Inconclusive;
     assert_eq!(verdict(false, &[], None).await, (Decision::Verified, vec![]));
     assert_eq!(
-        verdict(false, &[DuplicateIdentity], Some(AgeUnknown)).await,
+        verdict(false, &[ReasonCode::DuplicateIdentity], Some(ReasonCode::AgeUnknown)).await,
         (Decision::Review, vec![(Check::Identity, open), (Check::Age, open)])
     );
     assert_eq!(
-        verdict(false, &[ProtectedIdentity], None).await,
+        verdict(false, &[ReasonCode::ProtectedIdentity], None).await,
         (Decision::Review, vec![(Check::Identity, open)])
     );
     assert_eq!(
-        verdict(true, &[ProtectedIdentity], None).await,
+        verdict(true, &[ReasonCode::ProtectedIdentity], None).await,
         (Decision::Rejected, vec![(Check::Identity, Status::Fail)])
     );
     assert_eq!(
-        verdict(true, &[DuplicateIdentity], None).await,
+        verdict(true, &[ReasonCode::DuplicateIdentity], None).await,
         (Decision::Review, vec![(Check::Identity, open)])
     );
 }

@@ -95,7 +95,7 @@ fn packed(picture: &Picture, packing: Packing, sound: &[f32]) -> Vec<u8> {
 }
 
 /// An attack on a clip, with the right digits.
-fn attacked(attack: Attack, clip: &Footage, packing: Packing, reading: &[f32]) -> Vec<u8> {
+fn attacked(attack: &Attack, clip: &Footage, packing: Packing, reading: &[f32]) -> Vec<u8> {
     let material = Material {
         clip,
         other: None,
@@ -157,7 +157,7 @@ fn rows(r: &Recordings) -> Vec<Row> {
         let asked = asked.to_vec();
         Row { name, asked, capture, caught, holds }
     };
-    let attacked = |attack: &Attack, clip, packing| attacked(attack.clone(), clip, packing, &right);
+    let attacked = |attack: &Attack, clip, packing| attacked(attack, clip, packing, &right);
     vec![
         row("genuine 1, WebM", &lr, first(WEBM, &right), GENUINE, true),
         row("genuine 2, MP4", &rl, second(MP4, &right), GENUINE, true),

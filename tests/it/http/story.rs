@@ -55,13 +55,13 @@ fn ask(cameo: &str, requester: &str, purpose: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_selfie_to_a_token_that_the_log_knows() {
-    story(None).await;
+    Box::pin(story(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_on_postgresql() {
     let Some(url) = tokio::task::spawn_blocking(postgres::database).await.unwrap() else { return };
-    story(Some(url)).await;
+    Box::pin(story(Some(url))).await;
 }
 
 #[allow(clippy::too_many_lines)] // a story has one thread

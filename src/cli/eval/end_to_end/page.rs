@@ -1,5 +1,7 @@
 //! The report as one HTML file with its plots in it.
 
+use std::fmt::Write as _;
+
 use super::figures::{Report, Row};
 use crate::cli::eval::plot::{self, Axis, Bar, Series, escaped};
 use crate::cli::eval::stats::{Rate, trade_off};
@@ -27,7 +29,7 @@ pub(super) fn of(report: &Report) -> String {
         report.cpu_ms.1
     );
     for point in &report.points {
-        page += &format!("<h2>{}</h2><h3>Genuine captures</h3>", escaped(&point.policy));
+        let _ = write!(page, "<h2>{}</h2><h3>Genuine captures</h3>", escaped(&point.policy));
         page += &table(&point.genuine, "not verified", Row::refused, "objected, digits aside");
         page += "<h3>Attacks</h3>";
         page += &table(&point.attacks, "verified (APCER)", |r| r.verified, "unseen");
@@ -64,7 +66,8 @@ pub(super) fn of(report: &Report) -> String {
     page += "<h2>Models</h2><table><tr><th>role<th>model<th>SHA-256</tr>";
     for (role, models) in &report.models {
         for m in models {
-            page += &format!(
+            let _ = write!(
+                page,
                 "<tr><td>{role}<td>{}<td><code>{}</code></tr>",
                 escaped(&m.id),
                 escaped(&m.sha256)
@@ -81,7 +84,8 @@ fn table(rows: &[Row], error: &str, rate: impl Fn(&Row) -> Rate, unseen: &str) -
     );
     for r in rows {
         let error = rate(r);
-        table += &format!(
+        let _ = write!(
+            table,
             "<tr><td>{}<td>{} ({})<td>{error}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
             escaped(&r.name),
             r.n,
