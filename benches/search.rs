@@ -170,7 +170,7 @@ fn make(size: usize, vectors: &Path, queries: &Path) -> (Vec<Vec<f32>>, Vec<Vec<
     }
     out.flush().unwrap();
     let mut out = BufWriter::new(File::create(queries).unwrap());
-    for q in asked {
+    for q in &asked {
         save(&mut out, q);
     }
     out.flush().unwrap();

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod audit;
 pub mod bench;
+pub mod capture;
 pub mod consent;
 pub mod decisions;
 pub mod disclosure;

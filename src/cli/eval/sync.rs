@@ -24,7 +24,7 @@ use crate::infer::Models;
 use crate::liveness::policy::SyncPolicy;
 use crate::liveness::{MouthSample, Policy, judge_sync};
 use crate::media::Decoder;
-use crate::service::verify::{Capture, measure_capture};
+use crate::service::capture::{Capture, measure_capture};
 use crate::workshop::draw::Draw;
 use crate::workshop::picture::{Packing, Picture};
 use crate::workshop::{Footage, sound};

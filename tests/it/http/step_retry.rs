@@ -1,4 +1,5 @@
-//! One step done again alone, and what must not come of it.
+//! One step done again alone. That another face does not join is judged in `liveness::repeat`: drawn
+//! heads are too much alike to show it here.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use cameo::store::attempts;
 use serde_json::{Value, json};
 
 use crate::support::app::{Setup, TestApp};
-use crate::support::captures::{drawn, drawn_as};
+use crate::support::captures::drawn;
 
 const DIGITS: [u8; 6] = [4, 7, 1, 9, 0, 3];
 const OTHERS: [u8; 6] = [2, 5, 8, 2, 6, 5];
@@ -85,23 +86,6 @@ async fn wrong_digits_are_said_again_and_nothing_else() {
     assert!(!has_sample(&app, &id, 1).await, "the sample outlived its purpose");
     let done = app.approve(&id, "both captures fit").await;
     assert_eq!(done["state"], "verified", "{done:#}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_digits_of_somebody_else_do_not_join_a_face() {
-    let app = app().await;
-    let (id, token, _) = app.open("person-1").await;
-    let first = judged(&app, &id, &token, drawn(&OTHERS, &MOTIONS, Trick::None)).await;
-    assert_eq!(first["retry"], "speech", "{first:#}");
-    let (token, _) = retry(&app, &id, &token).await;
-    let second = judged(&app, &id, &token, drawn_as("cedar", &DIGITS, &[])).await;
-    assert_eq!(second["state"], "rejected", "{second:#}");
-    assert_eq!(check(&second, "continuity")["reasons"][0]["code"], "face_changed");
-    assert_eq!(second["retry"], "everything");
-    assert!(!has_sample(&app, &id, 1).await);
-    let (_, opened) = retry(&app, &id, &token).await;
-    assert_eq!(opened["challenge"]["motions"], json!(["left", "up"]));
-    assert_eq!(opened["challenge"]["groups"], json!(["471", "903"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,18 +8,9 @@ use cameo::drawn::{Look, Script, Settings, Trick, record};
 
 /// A drawn person who reads `digits` and makes `motions`, as WebM.
 pub(crate) fn drawn(digits: &[u8], motions: &[Motion], trick: Trick) -> Vec<u8> {
-    drawn_with("amber", digits, motions, trick)
-}
-
-/// The same by another person.
-pub(crate) fn drawn_as(look: &str, digits: &[u8], motions: &[Motion]) -> Vec<u8> {
-    drawn_with(look, digits, motions, Trick::None)
-}
-
-fn drawn_with(look: &str, digits: &[u8], motions: &[Motion], trick: Trick) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("drawn.webm");
-    let look = Look::named(look).unwrap();
+    let look = Look::named("amber").unwrap();
     let settings = Settings { fps: 12.0, trick, ..Settings::of(look) };
     record(&Script::new(digits.to_vec(), motions.to_vec()), &settings, &path).unwrap();
     std::fs::read(path).unwrap()

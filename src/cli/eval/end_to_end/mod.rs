@@ -25,7 +25,7 @@ use crate::infer::Models;
 use crate::liveness::Policy;
 use crate::media::Decoder;
 use crate::service;
-use crate::service::verify::{Capture, measure_capture};
+use crate::service::capture::{Capture, measure_capture};
 pub use figures::Report;
 
 /// The operating points, from the most lenient.
