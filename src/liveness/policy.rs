@@ -94,8 +94,8 @@ pub struct SpeechPolicy {
     /// Score (nats a digit over the best rival) from which an exact transcript passes: above
     /// zero, the asked digits explain the sound better than any rival one edit away. On training's
     /// validation speakers (`cameo eval speech --part validation`: 8 people, 100 strings, clean and
-    /// degraded) 1 of 575 strings with one wrong digit is above it, and none of 3,999 random ones; at the
-    /// −1.3 that one random string in 1,000 exceeds, 57 % of those with one wrong digit would be.
+    /// degraded) none of 575 strings with one wrong digit is above it, and none of 3,999 random ones, while 14 %
+    /// of the right ones are below; one random string in 1,000 exceeds −1.8.
     pub score_pass: f32,
     /// Score from which one misheard digit is forgiven: the sound as a whole speaks for the asked
     /// digits, and the free transcription slipped. It counts among the rivals, so a score above zero
