@@ -103,8 +103,8 @@ pub struct SpeechPolicy {
     pub score_strong: f32,
     /// Score below which even an exact transcript is not believed. Between this and `score_pass`
     /// a transcript with at most one edit is left open: it never passes, but the person is not
-    /// told that they were wrong where the model is the one in doubt. `balanced` has it where one
-    /// random string in 1,000 begins (same measurement): 10 % of right strings lie below.
+    /// told that they were wrong where the model is the one in doubt. `balanced` has it a little
+    /// above where one random string in 1,000 begins (−1.8, same measurement).
     pub score_against: f32,
 }
 
