@@ -65,4 +65,5 @@ pub mod service;
 pub mod store;
 pub mod tlog;
 pub mod token;
+#[cfg(feature = "service")]
 pub mod workshop;
