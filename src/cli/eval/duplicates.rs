@@ -69,7 +69,7 @@ pub struct Report {
     pub genuine: usize,
     /// Pairs of pictures of two.
     pub impostor: usize,
-    /// The distances of [`RATES`].
+    /// The distances at each of the rates that are reported.
     pub at_fmr: Vec<Point>,
     /// The manifest's.
     pub threshold: Point,
