@@ -42,6 +42,11 @@ pub trait KeyWrap: Send + Sync + std::fmt::Debug {
     /// The earlier ones that still unwrap.
     fn previous(&self) -> Vec<KekId>;
 
+    /// All of them, the one that wraps now first.
+    fn ids(&self) -> Vec<KekId> {
+        std::iter::once(self.id()).chain(self.previous()).collect()
+    }
+
     /// A key for another use, derived from the master key `id`: knowing it reveals nothing about the
     /// master key or about keys of other labels.
     ///

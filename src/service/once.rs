@@ -131,7 +131,7 @@ impl Inner {
     fn open_answer(&self, call: &Call, kept: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>> {
         let mut opened = Err(crypto::Error::NotAuthentic);
         let master = &self.parts.master;
-        for id in std::iter::once(master.id()).chain(master.previous()) {
+        for id in master.ids() {
             opened = seal::open(&*master.derive(id, ANSWERS)?, &call.aad(), kept);
             if opened.is_ok() {
                 break;

@@ -224,8 +224,7 @@ async fn check_master(parts: &Parts) -> Result<()> {
     )
     .await)?;
     // An earlier key of ours will do: then what it wrapped is still to be wrapped anew.
-    let mut ids = std::iter::once(parts.master.id()).chain(parts.master.previous());
-    let known = ids.any(|id| stored == id.to_string().as_bytes());
+    let known = parts.master.ids().iter().any(|id| stored == id.to_string().as_bytes());
     if known {
         Ok(())
     } else {
