@@ -112,7 +112,8 @@ pub struct Controller {
     pub notice_url: Option<String>,
 }
 
-/// A challenge that is given, not drawn.
+/// A challenge that is given, not drawn, for recordings that were made before it: whether they are
+/// older than the challenge is not asked then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The digits.
