@@ -1,5 +1,5 @@
 // What was measured in a recording, on one axis of time: pose, mouth, speech, alikeness, liveness.
-// Numbers only; the service keeps no picture and no sound to show.
+// Numbers only: pictures are asked for one by one (frames.js), and no sound is kept.
 
 import { h, s } from "../lib/dom.js";
 import { number, t } from "../lib/i18n.js";

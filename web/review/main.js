@@ -6,6 +6,7 @@ import { load, number, t, time } from "../lib/i18n.js";
 import { scoreBar } from "../lib/plot.js";
 import { signIn } from "../lib/signin.js";
 import { charts } from "./evidence.js";
+import { pictures } from "./frames.js";
 
 /** @param {string} [note] */
 async function queue(note) {
@@ -83,15 +84,25 @@ function quality(q) {
 /** Asks for the evidence, which is logged, and draws it. @param {any} v @param {Element} place */
 async function show(v, place) {
   try {
-    const { evidence, first_approval: first } = await get(`/v1/reviews/${v.id}`);
+    const { evidence, first_approval: first, key_frames: frames, matches } = await get(`/v1/reviews/${v.id}`);
     put(place, h("h2", { id: "evidence" }, t("review.evidence")),
       first ? h("p.note", t(first.own ? "review.approvedByYou" : "review.approvedOnce", { time: time(first.at) }), " ", h("q", first.reason)) : null,
+      matches.length ? alike(matches) : null,
       evidence ? charts(evidence) : h("p.note", t("review.gone")),
+      pictures(v.id, frames, failed),
       evidence ? h("div.row.after", h("button.slim", { type: "button", id: "bundle", onclick: () => bundle(v) }, t("review.bundle"))) : null);
     announce(t("review.shown"));
   } catch (e) {
     failed(e);
   }
+}
+
+/** Whose face it seems to be besides: pseudonyms, as in the log. @param {any[]} matches */
+function alike(matches) {
+  const one = (/** @type {any} */ m) => m.kind === "enrolled"
+    ? t("review.alike.enrolled", { who: m.subject_ref, time: time(m.since) })
+    : m.kind === "protected" ? t("review.alike.protected", { label: m.label }) : t("review.alike.gone");
+  return h("div.note.warn", h("p", h("strong", t("review.alike.title"))), h("ul", matches.map((m) => h("li.wrap", one(m)))));
 }
 
 /** The verdict with all it rests on, as a file that can be replayed elsewhere. Logged, too. @param {any} v */

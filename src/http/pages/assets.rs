@@ -56,6 +56,7 @@ assets! {
     "review/review.css" CSS,
     "review/main.js" JS,
     "review/evidence.js" JS,
+    "review/frames.js" JS,
     "audit/audit.css" CSS,
     "audit/main.js" JS,
     "audit/charts.js" JS,

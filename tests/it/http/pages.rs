@@ -61,7 +61,10 @@ async fn a_device_answers_its_own_verification_alone() {
         (seen["id"].as_str(), &seen["consent_text_version"]),
         (Some(&*id), &json!("test-1"))
     );
-    assert_eq!(seen["keeps"], json!({ "capture_s": 0, "evidence_s": 2_592_000, "sample_s": 900 }));
+    assert_eq!(
+        seen["keeps"],
+        json!({ "capture_s": 0, "evidence_s": 2_592_000, "sample_s": 900, "key_frames_s": 604_800 })
+    );
     let foreign = format!("/v1/verifications/{other}");
     assert_eq!(as_page(&app, Method::GET, &foreign, &cookie, None).await.problem(), "not-found");
     // Without the page's header the cookie counts for nothing.
