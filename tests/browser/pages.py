@@ -414,6 +414,16 @@ def quiet(b: Browser, service: Service, look: Look) -> None:
         page.go(service.url + path)
         page.see(text)
         look.at(page, name)
+    page.go(service.url + "/docs/api#key_frame")
+    page.see("/v1/reviews/{id}/frames/{n}")
+    page.see("made before the picture is")  # the one that the address names is open
+    look.at(page, "docs-api")
+    page.type("#find", "takedown")
+    page.wait("[...document.querySelectorAll('.operation')].filter(o => !o.hidden).every(o => o.innerText.includes('takedown'))")
+    page.run("document.querySelectorAll('.operation:not([hidden])').forEach(o => { o.open = true })")
+    page.wait("document.querySelectorAll('.operation .fields').length > 1")
+    page.run("document.querySelectorAll('.operation details').forEach(d => { d.open = true })")
+    look.at(page, "docs-api-open", shapes=False)
 
 
 def refused(call, rule: str) -> None:

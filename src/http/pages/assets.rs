@@ -63,6 +63,7 @@ assets! {
     "audit/entry.js" JS,
     "audit/merkle.js" JS,
     "docs/docs.css" CSS,
+    "docs/api.js" JS,
 }
 
 /// The pages by name.
@@ -73,6 +74,7 @@ pub(super) const PAGES: &[(&str, &str)] = &[
     ("review", web!("review/review.html")),
     ("audit", web!("audit/audit.html")),
     ("docs", web!("docs/docs.html")),
+    ("docs/api", web!("docs/api.html")),
 ];
 
 /// What an app loads to embed the onboarding.

@@ -147,7 +147,7 @@ async fn a_key_signs_in_until_it_is_revoked_or_signed_out() {
 async fn pages_are_strict_and_their_parts_are_kept() {
     let config = "[server]\nembed_origins = [\"https://app.example\"]\n".to_owned();
     let app = TestApp::start(Setup { config, ..Setup::default() }).await;
-    for path in ["/", "/enroll", "/me", "/review", "/audit", "/docs"] {
+    for path in ["/", "/enroll", "/me", "/review", "/audit", "/docs", "/docs/api"] {
         let page = app.get(path, "").await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
         let csp = page.headers["content-security-policy"].to_str().unwrap();
