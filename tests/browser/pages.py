@@ -96,6 +96,9 @@ class Look:
         wrong = page.complaints()
         if wrong:
             raise Failure(f"{name}: {wrong}")
+        raw = page.run("(document.body.innerText.match(/\\[object \\w+\\]|\\bundefined\\b|\\bNaN\\b/) ?? [])[0]")
+        if raw:
+            raise Failure(f"{name} says {raw}")
         own = self.service.url + "/"
         foreign = [u for u in page.requests() if not u.startswith((own, "blob:", "data:", "about:"))]
         if foreign:

@@ -49,7 +49,7 @@ function fields(schema) {
     all.length ? h("ul.fields", all.map(([name, field]) => h("li",
       h("div.row", h("code", name), h("span.small.soft", typeOf(field)), needed.has(name) ? h("span.tag", "required") : null),
       prose(field.description), facts(field), named(field).map(opened)))) : [h("p.small.soft", typeOf(one)), facts(one), named(one).map(opened)],
-  ];
+  ].flat(Infinity);
 }
 
 /** @param {Schema} schema */
@@ -73,7 +73,7 @@ function lazily(summary, make) {
 
 /** @param {Record<string, any> | undefined} content */
 function bodies(content) {
-  return Object.entries(content ?? {}).map(([kind, { schema }]) => [h("p.small", h("code", kind)), schema && kind.includes("json") ? fields(schema) : null]);
+  return Object.entries(content ?? {}).map(([kind, { schema }]) => [h("p.small", h("code", kind)), schema && kind.includes("json") ? fields(schema) : null]).flat(Infinity);
 }
 
 /** Who may call. @param {any} operation */
@@ -117,7 +117,7 @@ function listed() {
   const groups = new Map(api.tags.map((/** @type {any} */ t) => [t.name, []]));
   for (const [path, methods] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(/** @type {Record<string, any>} */ (methods))) {
-      const first = String(operation.summary ?? "").split(/(?<=\.)\s/)[0];
+      const first = String(operation.summary ?? "").split(/(?<=\.)\s/)[0].replaceAll("`", "");
       const element = lazily([h("span.tag.mono", method.toUpperCase()), " ", h("code.path", path), " ", h("span.small.soft", first)], () => detail(method, path, operation));
       element.id = operation.operationId;
       element.classList.add("card", "operation");

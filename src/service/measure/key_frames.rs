@@ -48,7 +48,8 @@ impl Small {
     }
 }
 
-/// Picks key frames. At most a picture for each pose and one for each doubt are held.
+/// Picks key frames. It holds at most a picture for each pose and one for each doubt; the samples that are still to
+/// be judged hold one each (at most 36 of 230 kB), since which of them is the worst turns out at the end.
 #[derive(Default)]
 pub(super) struct Picker {
     best: Selector<Option<Small>>,
