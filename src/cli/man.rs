@@ -40,17 +40,23 @@ impl Man {
 }
 
 /// The pages with their file names, that of the program first.
-fn pages(mut program: Command) -> Result<Vec<(String, Vec<u8>)>> {
+fn pages(program: Command) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut program = without_help(program);
     program.build();
     let mut pages = Vec::new();
     collect(&program, &mut pages)?;
     Ok(pages)
 }
 
+/// `cameo help` says what the pages say.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
+}
+
 fn collect(command: &Command, into: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
-    // `help` stands for `--help`, and what is hidden is for the project itself.
-    let shown = |c: &&Command| !c.is_hide_set() && c.get_name() != "help";
-    let page = Page::new(command.clone().disable_help_subcommand(true));
+    // What is hidden is for the project itself.
+    let shown = |c: &&Command| !c.is_hide_set();
+    let page = Page::new(command.clone());
     let mut text = Vec::new();
     page.render(&mut text)?;
     text.extend_from_slice(EXIT_STATUS.as_bytes());
@@ -95,6 +101,7 @@ mod tests {
         assert!(!names.iter().any(|n| n.contains("help") || n.contains("docs")), "{names:?}");
         for (name, page) in &pages {
             let page = String::from_utf8(page.clone()).unwrap();
+            assert!(!page.contains("help(1)"), "{name}");
             for section in [".SH NAME", ".SH SYNOPSIS", ".SH \"EXIT STATUS\""] {
                 assert_eq!(page.matches(section).count(), 1, "{name}: {section}");
             }

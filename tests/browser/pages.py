@@ -96,7 +96,7 @@ class Look:
         wrong = page.complaints()
         if wrong:
             raise Failure(f"{name}: {wrong}")
-        raw = page.run("(document.body.innerText.match(/\\[object \\w+\\]|\\bundefined\\b|\\bNaN\\b/) ?? [])[0]")
+        raw = page.run("(document.body.innerText.match(/\\[object \\w+\\]|\\bundefined\\b|\\bNaN\\b|\\b(common|enroll|me|review|audit|check|reason)\\.[a-z]\\w+\\.[a-z]\\w+/) ?? [])[0]")
         if raw:
             raise Failure(f"{name} says {raw}")
         own = self.service.url + "/"

@@ -12,19 +12,19 @@ import { number, t } from "../lib/i18n.js";
  */
 export function pictures(id, frames, failed) {
   return [
-    h("h3", { id: "frames" }, t("review.frames.title")),
-    h("p", t(frames.length ? "review.frames.hint" : "review.frames.none")),
+    h("h3", { id: "frames" }, t("review.stills.title")),
+    h("p", t(frames.length ? "review.stills.hint" : "review.stills.none")),
     frames.length ? h("ul.frames", { "aria-labelledby": "frames" }, frames.map((f) => h("li", picture(id, f, failed)))) : null,
   ];
 }
 
 /** @param {string} id @param {{ n: number, view: string, t_ms: number }} frame @param {(e: unknown) => void} failed */
 function picture(id, frame, failed) {
-  const what = { view: t(`review.frames.view.${frame.view}`), time: number(frame.t_ms / 1000, { minimumFractionDigits: 1, maximumFractionDigits: 1 }) };
+  const what = { view: t(`review.stills.view.${frame.view}`), time: number(frame.t_ms / 1000, { minimumFractionDigits: 1, maximumFractionDigits: 1 }) };
   const box = h("div.frame");
-  const name = t("review.frames.at", what);
+  const name = t("review.stills.at", what);
   const cover = (focus = true) => {
-    const look = h("button.slim", { type: "button", "aria-label": t("review.frames.lookAt", what), onclick: () => open(look) }, t("review.frames.look"));
+    const look = h("button.slim", { type: "button", "aria-label": t("review.stills.lookAt", what), onclick: () => open(look) }, t("review.stills.look"));
     put(box, h("div.veil", { "aria-hidden": "true" }), look);
     if (focus) look.focus();
   };
@@ -32,17 +32,17 @@ function picture(id, frame, failed) {
     look.disabled = true;
     try {
       const bitmap = await createImageBitmap(await (await call("GET", `/v1/reviews/${id}/frames/${frame.n}`, { headers: { accept: "image/jpeg" } })).blob());
-      const canvas = h("canvas", { width: bitmap.width, height: bitmap.height, role: "img", "aria-label": t("review.frames.alt", what) });
+      const canvas = h("canvas", { width: bitmap.width, height: bitmap.height, role: "img", "aria-label": t("review.stills.alt", what) });
       canvas.getContext("2d").drawImage(bitmap, 0, 0);
       bitmap.close();
-      const close = h("button.slim", { type: "button", "aria-label": t("review.frames.coverThis", what), onclick: () => (cover(), announce(t("review.frames.covered"))) }, t("review.frames.cover"));
+      const close = h("button.slim", { type: "button", "aria-label": t("review.stills.coverThis", what), onclick: () => (cover(), announce(t("review.stills.covered"))) }, t("review.stills.cover"));
       put(box, canvas, close);
       close.focus();
-      announce(t("review.frames.shown", what));
+      announce(t("review.stills.shown", what));
     } catch (e) {
       if (e instanceof Problem && e.status === 404) {
-        put(box, h("p.small", t("review.frames.gone")));
-        announce(t("review.frames.gone"));
+        put(box, h("p.small", t("review.stills.gone")));
+        announce(t("review.stills.gone"));
       } else {
         cover();
         failed(e);

@@ -36,6 +36,11 @@ fn the_languages_say_the_same() {
     keys(&en, "", &mut ours);
     keys(&de, "", &mut theirs);
     assert_eq!(ours, theirs);
+    // A key that stands twice would hide one of its texts.
+    for name in ["lang/en.json", "lang/de.json"] {
+        let lines = SITE.assets[name].text.lines().filter(|l| l.contains("\": \""));
+        assert_eq!(lines.count(), ours.len(), "{name}: a key stands twice");
+    }
     for path in &ours {
         let pointer = path.replace('.', "/");
         let (a, b) = (en.pointer(&pointer).unwrap(), de.pointer(&pointer).unwrap());
