@@ -17,13 +17,12 @@ async function queue(note) {
     items.length === 0
       ? h("p.empty", t("review.empty"))
       : h("div.card", h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("review.title") }, h("table",
-          h("thead", h("tr", ["case", "waiting", "attempt", "why", "open"].map((c) => h("th", { scope: "col" }, c === "open" ? h("span.visually-hidden", t("review.col.open")) : t(`review.col.${c}`))))),
+          h("thead", h("tr", ["case", "why", "waiting", "attempt"].map((c) => h("th", { scope: "col" }, t(`review.col.${c}`))))),
           h("tbody", items.map((/** @type {any} */ v) => h("tr",
-            h("th", { scope: "row" }, h("span.mono", short(v.id))),
-            h("td", time(v.updated_at)),
-            h("td.num", v.attempt),
+            h("th", { scope: "row" }, h("button.slim.mono", { type: "button", "aria-label": t("review.openCase", { id: short(v.id) }), onclick: () => look(v) }, short(v.id))),
             h("td", open(v).map((c) => h("span.tag.warn", t(`check.${c.check}`)))),
-            h("td", h("button.slim", { type: "button", "aria-label": t("review.openCase", { id: short(v.id) }), onclick: () => look(v) }, t("review.col.open"))))))))),
+            h("td", time(v.updated_at)),
+            h("td.num", v.attempt))))))),
     next ? h("p.soft", t("review.more")) : null);
   if (note) announce(t(note));
   focusHeading();
