@@ -8,5 +8,8 @@ CREATE TABLE key_frames (
     view TEXT NOT NULL,
     t_ms BIGINT NOT NULL,
     sealed BYTEA NOT NULL,
+    kept_ms BIGINT NOT NULL,
     PRIMARY KEY (verification_id, attempt, n)
 );
+
+CREATE INDEX key_frames_by_age ON key_frames (kept_ms);

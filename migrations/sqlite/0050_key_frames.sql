@@ -8,5 +8,8 @@ CREATE TABLE key_frames (
     view TEXT NOT NULL,
     t_ms INTEGER NOT NULL,
     sealed BLOB NOT NULL,
+    kept_ms INTEGER NOT NULL,
     PRIMARY KEY (verification_id, attempt, n)
 ) STRICT;
+
+CREATE INDEX key_frames_by_age ON key_frames (kept_ms);

@@ -11,6 +11,7 @@ use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result};
 use crate::domain::ids::VerificationId;
 use crate::domain::verification::State;
+use crate::env::Millis;
 use crate::run_tx;
 use crate::store::Tx;
 use crate::store::key_frames::{self, KeyFrame};
@@ -60,12 +61,13 @@ impl Inner {
         person: &Person,
         v: &Verification,
         picked: &[measure::KeyFrame],
+        now: Millis,
     ) -> Result<()> {
         for (n, frame) in (1..).zip(picked) {
             let place = place(&v.id, v.attempt, n);
             let sealed = self.seal_bytes(person, Sealed::KeyFrame, &place, &frame.jpeg)?;
             let about = KeyFrame { n, view: frame.view, t_ms: frame.t_ms };
-            key_frames::insert(tx, &v.id, v.attempt, &about, &sealed).await?;
+            key_frames::insert(tx, &v.id, v.attempt, &about, &sealed, now).await?;
         }
         Ok(())
     }

@@ -274,7 +274,7 @@ impl Services {
                 return Err(Error::WrongState(State::Processing));
             }
             if let (State::Review, Judged::Verdict(measured, ..)) = (state, &judged) {
-                self.keep_frames(tx, &person, v, &measured.key_frames).await?;
+                self.keep_frames(tx, &person, v, &measured.key_frames, now).await?;
             }
             match state {
                 State::Rejected => self.count_failure(tx, v, now).await?,
@@ -444,11 +444,7 @@ impl Inner {
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
             page_sessions::prune(tx, now).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
-            if settings.review_key_frames {
-                key_frames::delete_settled(tx).await?;
-            } else {
-                key_frames::delete_all(tx).await?;
-            }
+            key_frames::forget(tx, now.minus(settings.frames_within())).await?;
             captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
         })?;
         Ok(())

@@ -7,10 +7,12 @@ use super::tx::{Tx, on, sql};
 use super::{Result, rows};
 use crate::domain::ids::{SubjectId, VerificationId};
 use crate::domain::key_frame::View;
+use crate::env::Millis;
 
 sql! {
-    const INSERT: &str = "INSERT INTO key_frames (verification_id, attempt, n, view, t_ms, sealed)
-        VALUES ($1, $2, $3, $4, $5, $6)";
+    const INSERT: &str = "INSERT INTO key_frames
+        (verification_id, attempt, n, view, t_ms, sealed, kept_ms)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
     const LIST: &str = "SELECT n, view, t_ms FROM key_frames
         WHERE verification_id = $1 AND attempt = $2 ORDER BY n";
     const SEALED: &str = "SELECT sealed FROM key_frames
@@ -18,10 +20,7 @@ sql! {
     const DELETE: &str = "DELETE FROM key_frames WHERE verification_id = $1";
     const DELETE_OF: &str = "DELETE FROM key_frames WHERE verification_id IN
         (SELECT id FROM verifications WHERE subject = $1)";
-    const DELETE_SETTLED: &str = "DELETE FROM key_frames WHERE NOT EXISTS
-        (SELECT 1 FROM verifications v WHERE v.id = key_frames.verification_id
-            AND v.attempt = key_frames.attempt AND v.state = 'review')";
-    const DELETE_ALL: &str = "DELETE FROM key_frames";
+    const FORGET: &str = "DELETE FROM key_frames WHERE kept_ms <= $1";
 }
 
 /// What a key frame shows, without the picture.
@@ -42,13 +41,14 @@ struct Row {
     t_ms: i64,
 }
 
-/// Keeps a key frame of an attempt.
+/// Keeps a key frame of an attempt from `at` on.
 pub async fn insert(
     tx: &mut Tx,
     id: &VerificationId,
     attempt: u32,
     frame: &KeyFrame,
     sealed: &[u8],
+    at: Millis,
 ) -> Result<()> {
     on!(tx, |c| sqlx::query(INSERT)
         .bind(id.as_str())
@@ -57,6 +57,7 @@ pub async fn insert(
         .bind(frame.view.name())
         .bind(frame.t_ms)
         .bind(sealed)
+        .bind(at.0)
         .execute(c)
         .await
         .map(|_| ()))
@@ -109,13 +110,8 @@ pub async fn delete_of(tx: &mut Tx, subject: &SubjectId) -> Result<u64> {
         .map(|r| r.rows_affected()))
 }
 
-/// Deletes those of attempts that are not in review (any more), which nobody should have left;
-/// returns how many.
-pub async fn delete_settled(tx: &mut Tx) -> Result<u64> {
-    on!(tx, |c| sqlx::query(DELETE_SETTLED).execute(c).await.map(|r| r.rows_affected()))
-}
-
-/// Deletes all; returns how many.
-pub async fn delete_all(tx: &mut Tx) -> Result<u64> {
-    on!(tx, |c| sqlx::query(DELETE_ALL).execute(c).await.map(|r| r.rows_affected()))
+/// Deletes those that have been kept since `before` or longer; returns how many. Whoever ends a review has
+/// deleted them long before: this is for what should not be there.
+pub async fn forget(tx: &mut Tx, before: Millis) -> Result<u64> {
+    on!(tx, |c| sqlx::query(FORGET).bind(before.0).execute(c).await.map(|r| r.rows_affected()))
 }

@@ -155,7 +155,7 @@ async fn each_look_is_an_entry(#[case] engine: Engine) {
     for sealed in [&sealed.0, &sealed.1] {
         run_tx!(s.db(), "test.swap", |tx| {
             key_frames::delete(tx, &id).await?;
-            key_frames::insert(tx, &id, 1, &put, sealed).await
+            key_frames::insert(tx, &id, 1, &put, sealed, f.now()).await
         })
         .unwrap();
         let size = f.log_size().await;
@@ -191,7 +191,7 @@ enum End {
     Frozen,
     Withdrawn,
     Deleted,
-    Unsettled,
+    LeftBehind,
 }
 
 async fn end(f: &Fixture, id: &VerificationId, cameo: &CameoId, how: End) {
@@ -224,11 +224,12 @@ async fn end(f: &Fixture, id: &VerificationId, cameo: &CameoId, how: End) {
             let pictures = certified.destroyed.iter().find(|d| d.kind == "key_frame").unwrap();
             assert_eq!(pictures.count, 2);
         }
-        // Nothing leaves a picture behind; if something did, the sweep would find it.
-        End::Unsettled => {
-            run_tx!(s.db(), "test.move", |tx| {
-                let frame = key_frames::KeyFrame { n: 4, view: View::Down, t_ms: 1 };
-                key_frames::insert(tx, id, 2, &frame, b"of another attempt").await
+        // Nothing leaves a picture behind; if something did, the sweep would find it in time.
+        End::LeftBehind => {
+            let frame = key_frames::KeyFrame { n: 4, view: View::Down, t_ms: 1 };
+            let long_ago = f.now().minus(s.settings().review_within);
+            run_tx!(s.db(), "test.left", |tx| {
+                key_frames::insert(tx, id, 2, &frame, b"of another attempt", long_ago).await
             })
             .unwrap();
             s.sweep().await.unwrap();
@@ -245,7 +246,7 @@ async fn end(f: &Fixture, id: &VerificationId, cameo: &CameoId, how: End) {
 #[case(End::Frozen)]
 #[case(End::Withdrawn)]
 #[case(End::Deleted)]
-#[case(End::Unsettled)]
+#[case(End::LeftBehind)]
 #[tokio::test]
 async fn pictures_go_with(
     #[case] how: End,
@@ -258,11 +259,11 @@ async fn pictures_go_with(
     let other =
         if how == End::Lapsed { None } else { Some(judged(&f, "ben", Verdicts::Review).await) };
     end(&f, &id, &cameo, how).await;
-    assert_eq!(kept(&f, &id).await.len(), if how == End::Unsettled { 2 } else { 0 });
+    assert_eq!(kept(&f, &id).await.len(), if how == End::LeftBehind { 2 } else { 0 });
     if let Some(other) = other {
         assert_eq!(kept(&f, &other).await.len(), 2);
     }
-    if how != End::Unsettled {
+    if how != End::LeftBehind {
         let again = reviewer(&f, "again").await;
         let size = f.log_size().await;
         let gone = f.services.key_frame(&again, &id, 1).await;

@@ -104,7 +104,7 @@ impl TestApp {
             verifications::claim(tx, "test", now, now.plus(HOUR)).await?;
             let job = Job { id: &id, attempt: 1, worker: "test" };
             assert!(verifications::settle(tx, &job, &settlement).await?);
-            key_frames::insert(tx, &id, 1, &frame, &sealed).await
+            key_frames::insert(tx, &id, 1, &frame, &sealed, now).await
         })
         .unwrap();
         sealed
