@@ -24,7 +24,7 @@ function picture(id, frame, failed) {
   const box = h("div.frame");
   const name = t("review.stills.at", what);
   const cover = (focus = true) => {
-    const look = h("button.slim", { type: "button", "aria-label": t("review.stills.lookAt", what), onclick: () => open(look) }, t("review.stills.look"));
+    const look = h("button.slim", { type: "button", "aria-label": `${t("review.stills.look")}: ${name}`, onclick: () => open(look) }, t("review.stills.look"));
     put(box, h("div.veil", { "aria-hidden": "true" }), look);
     if (focus) look.focus();
   };
@@ -35,7 +35,7 @@ function picture(id, frame, failed) {
       const canvas = h("canvas", { width: bitmap.width, height: bitmap.height, role: "img", "aria-label": t("review.stills.alt", what) });
       canvas.getContext("2d").drawImage(bitmap, 0, 0);
       bitmap.close();
-      const close = h("button.slim", { type: "button", "aria-label": t("review.stills.coverThis", what), onclick: () => (cover(), announce(t("review.stills.covered"))) }, t("review.stills.cover"));
+      const close = h("button.slim", { type: "button", "aria-label": `${t("review.stills.cover")}: ${name}`, onclick: () => (cover(), announce(t("review.stills.covered"))) }, t("review.stills.cover"));
       put(box, canvas, close);
       close.focus();
       announce(t("review.stills.shown", what));
