@@ -137,12 +137,8 @@ fn load(file: Option<&std::path::Path>, filter: Option<&str>) -> Result<Config> 
 /// Prints a result: one JSON value where that was asked for, else the words.
 fn say(json: bool, value: &serde_json::Value, words: &str) -> Result<()> {
     use std::io::Write as _;
-    let mut out = std::io::stdout();
-    if json {
-        writeln!(out, "{value}")?
-    } else {
-        writeln!(out, "{words}")?
-    }
+    let shown = if json { value.to_string() } else { words.to_owned() };
+    writeln!(std::io::stdout(), "{shown}")?;
     Ok(())
 }
 

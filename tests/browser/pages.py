@@ -69,6 +69,9 @@ class Look:
             self._fits(page, f"{name} {tag}")
         if shapes:
             page.shape(*page.size)
+            # The window takes its size in its own time: whoever clicks now would miss.
+            page.wait(f"innerWidth === {page.size[0]}")
+            time.sleep(0.3)
 
     def snap(self, page: Page, name: str) -> None:
         """What is in view now."""

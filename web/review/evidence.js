@@ -28,7 +28,7 @@ export function charts(e) {
     return part;
   });
   const seconds = Array.from({ length: Math.floor(end / 1000) + 1 }, (_, i) => i);
-  const grid = seconds.map((i) => [s("path.axis", { d: `M${x(i * 1000)} 4V${top - NAME - 4}`, "stroke-opacity": 0.55 }), i % 2 ? null : s("text", { x: x(i * 1000), y: top - NAME + 10, "text-anchor": "middle" }, `${i} s`)]);
+  const grid = seconds.map((i) => [s("path.axis", { d: `M${x(i * 1000)} 4V${top - NAME - 4}`, "stroke-opacity": 0.55 }), i % 2 ? null : s("text", { x: x(i * 1000), y: top - NAME + 10, "text-anchor": x(i * 1000) > WIDTH - 14 ? "end" : "middle" }, `${i} s`)]);
   const asked = [e.challenge.digits.join(" "), e.challenge.motions.map((/** @type {string} */ m) => t(`motion.${m}`)).join(", ")];
   const heard = e.speech.transcript ? e.speech.transcript.digits.map((/** @type {any} */ d) => d.digit).join(" ") || "–" : t("review.notHeard");
   return [
