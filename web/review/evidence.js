@@ -34,7 +34,8 @@ export function charts(e) {
   return [
     h("dl.facts", h("dt", t("review.asked")), h("dd", h("bdi.num", asked[0]), " · ", asked[1]), h("dt", t("review.heard")), h("dd", h("bdi.num", heard)),
       h("dt", t("review.media")), h("dd", `${e.media.width} × ${e.media.height}, ${number(e.media.duration_ms / 1000, { maximumFractionDigits: 1 })} s, ${e.media.frames} ${t("review.frames")}, ${e.media.video_codec}/${e.media.audio_codec}`)),
-    h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("review.timeline") },
+    // Time goes to the right, whatever the language does, and the beginning is what is seen first.
+    h("div.scroll", { dir: "ltr", tabindex: "0", role: "region", "aria-label": t("review.timeline") },
       s("svg.plot.lanes", { viewBox: `0 0 ${WIDTH} ${top}`, role: "img", "aria-label": t("review.timelineAlt", { seconds: number(end / 1000, { maximumFractionDigits: 1 }), peak: number(peak(frames, "yaw")), nod: number(peak(frames, "pitch")), stretches: e.speech.segments.length }) }, grid, parts)),
     h("p.small.soft", t("review.legend")),
   ];
