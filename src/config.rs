@@ -241,6 +241,8 @@ pub struct Verification {
     pub repeat_within_s: u64,
     /// Seconds a reviewer has to decide; then the verification expires and may be retried.
     pub review_within_s: u64,
+    /// Whether up to four small pictures of a capture in review are kept, sealed, until it is decided.
+    pub review_key_frames: bool,
     /// Whether approving a case in which a check failed takes two reviewers.
     pub override_by_two: bool,
 }
@@ -266,6 +268,7 @@ impl Default for Verification {
             keep_evidence_s: 30 * 86_400,
             repeat_within_s: 900,
             review_within_s: 7 * 86_400,
+            review_key_frames: true,
             override_by_two: true,
         }
     }

@@ -17,6 +17,7 @@ use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::liveness::bundle::{BUNDLE_VERSION, Bundle, EarlierAttempt, policy_of};
 use crate::run_tx;
+use crate::store::key_frames::{self, KeyFrame};
 use crate::store::verifications::{self, Review, Verification};
 use crate::store::{Tx, attempts, failures, findings, review_approvals};
 use crate::tlog::Kind;
@@ -40,6 +41,8 @@ pub struct Case {
     pub evidence: Option<Evidence>,
     /// Whose face it seems to be besides.
     pub alike: Vec<Alike>,
+    /// Which pictures of it may be looked at.
+    pub key_frames: Vec<KeyFrame>,
     /// Another reviewer's approval, where two are needed: who, when, why.
     pub first: Option<Review>,
 }
@@ -94,7 +97,8 @@ impl Inner {
             ledger.write(tx).await?;
             let alike = self.alikes(tx, id, verification.attempt).await?;
             let first = review_approvals::get(tx, id, verification.attempt).await?;
-            Ok(Case { verification, evidence, alike, first })
+            let key_frames = key_frames::list(tx, id, verification.attempt).await?;
+            Ok(Case { verification, evidence, alike, key_frames, first })
         })
     }
 

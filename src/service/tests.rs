@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod fixture;
+mod key_frames;
 mod permissions;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;

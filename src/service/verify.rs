@@ -23,18 +23,18 @@ use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result, Services, once};
 use crate::domain::ids::VerificationId;
 use crate::domain::template::Template;
-use crate::domain::verdict::{Decision, Verdict};
+use crate::domain::verdict::{Check, Decision, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
-use crate::store::{Tx, attempts, captures_seen, failures, idempotency, page_sessions};
+use crate::store::{Tx, attempts, captures_seen, failures, idempotency, key_frames, page_sessions};
 use crate::tlog::Kind;
 
 /// How a capture came out.
-enum Judged {
+pub(super) enum Judged {
     /// It was measured, and this is the verdict.
     Verdict(Box<Measured>, Timings, Verdict),
     /// It could not be measured, and this is the code of why.
@@ -202,7 +202,8 @@ impl Services {
         let _guard = cancel.clone().drop_guard();
         let limit = self.decoder().limits().wall;
         let work = tokio::task::spawn_blocking(move || {
-            let capture = Capture { path: &path, bytes, sha256, received };
+            let key_frames = services.settings().review_key_frames;
+            let capture = Capture { path: &path, bytes, sha256, received, key_frames };
             let cancelled = || cancel.is_cancelled();
             measure_capture(services.decoder(), services.models(), challenge, capture, cancelled)
         });
@@ -214,7 +215,7 @@ impl Services {
         }
     }
 
-    async fn settle(&self, v: &Verification, judged: Judged) -> Result<()> {
+    pub(super) async fn settle(&self, v: &Verification, judged: Judged) -> Result<()> {
         let now = self.clock().now();
         let worker = self.settings().instance.as_str();
         let job = Job { id: &v.id, attempt: v.attempt, worker };
@@ -273,6 +274,9 @@ impl Services {
                 // Somebody else has the job by now: nothing of this may stay.
                 return Err(Error::WrongState(State::Processing));
             }
+            if let (State::Review, Judged::Verdict(measured, ..)) = (state, &judged) {
+                self.keep_frames(tx, &person, v, &measured.key_frames, now).await?;
+            }
             match state {
                 State::Rejected => self.count_failure(tx, v, now).await?,
                 // A file that can't be decoded was tried at our expense.
@@ -288,6 +292,9 @@ impl Services {
                 .commit("verification", v.id.as_str());
             if let Some(verdict) = &verdict {
                 note = note.public("policy", verdict.policy.as_str());
+                if let Some(pad) = verdict.checks.iter().find(|c| c.check == Check::Pad) {
+                    note = note.public("pad", pad.status.name());
+                }
             }
             if let Some(cameo) = &cameo {
                 note = note.commit("cameo", cameo.as_str());
@@ -463,6 +470,7 @@ impl Inner {
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
             page_sessions::prune(tx, now).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
+            key_frames::forget(tx, now.minus(settings.frames_within())).await?;
             captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
         })?;
         Ok(())

@@ -94,6 +94,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(verifications::events))
         .routes(routes!(reviews::queue))
         .routes(routes!(reviews::inspect))
+        .routes(routes!(reviews::frame))
         .routes(routes!(reviews::bundle))
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))

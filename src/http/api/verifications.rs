@@ -97,6 +97,9 @@ pub struct KeepsView {
     pub evidence_s: u64,
     /// Where one step alone failed: an encrypted sample of face or voice, so that it can be repeated.
     pub sample_s: u64,
+    /// Where a reviewer has to decide: up to four small encrypted pictures, at most so long and not after the
+    /// decision.
+    pub key_frames_s: u64,
 }
 
 /// A check of the verdict.
@@ -423,6 +426,7 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
             capture_s: settings.keep_capture.as_secs(),
             evidence_s: settings.keep_evidence.as_secs(),
             sample_s: settings.repeat_within.as_secs(),
+            key_frames_s: settings.frames_within().as_secs(),
         },
         challenge,
         retry,
