@@ -82,6 +82,18 @@ pub enum Status {
     Unavailable,
 }
 
+impl Status {
+    /// The name used in JSON and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($variant:ident = $code:literal: $meaning:literal, $advice:literal;)*) => {
         /// Why a check did not pass. Codes are stable and part of the API.

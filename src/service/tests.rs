@@ -1,5 +1,6 @@
 //! The use cases on both engines, without models: identities are enrolled straight into the store.
 
+mod bucket;
 mod duplicates;
 mod fixture;
 mod permissions;

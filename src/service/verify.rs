@@ -23,7 +23,7 @@ use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result, Services, once};
 use crate::domain::ids::VerificationId;
 use crate::domain::template::Template;
-use crate::domain::verdict::{Decision, Verdict};
+use crate::domain::verdict::{Check, Decision, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
@@ -287,6 +287,10 @@ impl Services {
                 .commit("verification", v.id.as_str());
             if let Some(verdict) = &verdict {
                 note = note.public("policy", verdict.policy.as_str());
+                // For an auditor who counts attack presentations (ISO/IEC 30107-3).
+                if let Some(pad) = verdict.check(Check::Pad) {
+                    note = note.public("pad", pad.status.name());
+                }
             }
             if let Some(cameo) = &cameo {
                 note = note.commit("cameo", cameo.as_str());
