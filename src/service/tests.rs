@@ -2,6 +2,7 @@
 
 mod bucket;
 mod duplicates;
+mod export;
 mod fixture;
 mod permissions;
 #[path = "../../tests/it/support/postgres.rs"]

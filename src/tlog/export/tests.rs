@@ -143,3 +143,15 @@ fn a_table_of_many_row_groups_and_one_of_none() {
     let end = writer.finish(&verdicts(), ORIGIN, &note, &key()).unwrap();
     assert_eq!(check_table(&[out, end].concat()).unwrap().entries, 0);
 }
+
+/// The very file that Apache Arrow (pyarrow 26.0.1) has read with examples/auditor/read_export.py.
+/// `CAMEO_WRITE_VECTORS=1` writes it anew: then read it elsewhere again.
+#[test]
+fn the_bytes_are_those_that_another_reader_took() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/export.parquet");
+    let made = export(Format::Parquet);
+    if std::env::var_os("CAMEO_WRITE_VECTORS").is_some() {
+        std::fs::write(path, &made).unwrap();
+    }
+    assert!(std::fs::read(path).unwrap() == made, "the table's bytes have changed");
+}
