@@ -115,11 +115,10 @@ impl Bucket {
         }
         let request = request.body(body).map_err(io::Error::other)?;
         self.outbound.exchange(request).map_err(|e| match e {
-            Error::Url(_) | Error::Address | Error::Header => {
-                io::Error::new(io::ErrorKind::InvalidInput, e)
-            }
+            Error::Url(_) | Error::Header => io::Error::new(io::ErrorKind::InvalidInput, e),
             Error::Timeout => io::Error::new(io::ErrorKind::TimedOut, e),
-            Error::TooLong(_) | Error::Unreachable(_) => io::Error::other(e),
+            // A name that leads nowhere may lead somewhere again.
+            Error::Address | Error::TooLong(_) | Error::Unreachable(_) => io::Error::other(e),
         })
     }
 }

@@ -225,11 +225,13 @@ impl Inner {
     /// See [`PublishError`].
     pub async fn publish(&self) -> Result<TreeHead, PublishError> {
         let (mut edge, _alone) = self.publication_still().await?;
+        // In this order: where nothing keeps others from publishing, they may do so in between, and
+        // what they show is in the database before.
+        let (published, shown) = self.published_head().await?;
         let (head, mut note) = self.signed_head().await?;
         if head.size == 0 {
             return Ok(head);
         }
-        let (published, shown) = self.published_head().await?;
         if published.size > head.size {
             return Err(PublishError::CutOff { published: published.size, size: head.size });
         }
@@ -273,7 +275,9 @@ impl Inner {
         let head = match self.publish().await {
             Ok(head) => head,
             // The tiles are there; only the world has not seen the checkpoint yet.
-            Err(PublishError::Quorum { .. }) => self.signed_head().await?.0,
+            Err(PublishError::Quorum { .. } | PublishError::Tiles(publish::Error::Overtaken)) => {
+                self.signed_head().await?.0
+            }
             Err(e) => return Err(e.into()),
         };
         match self.publication.prover_of(&head) {
