@@ -43,6 +43,23 @@ pub struct Evidence {
     pub speech: SpeechEvidence,
 }
 
+#[cfg(all(test, feature = "service"))]
+impl Evidence {
+    /// A capture in which nothing was found.
+    pub(crate) fn nothing(challenge: Challenge) -> Self {
+        Self {
+            version: EVIDENCE_VERSION,
+            challenge,
+            media: MediaFacts::default(),
+            models: BTreeMap::new(),
+            frames: vec![],
+            identity: IdentityEvidence::default(),
+            spoof: None,
+            speech: SpeechEvidence::default(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Evidence({} frames, {} ms)", self.frames.len(), self.media.duration_ms)

@@ -83,7 +83,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The name used in JSON.
+    /// The name used in JSON and in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
