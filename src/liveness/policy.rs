@@ -300,7 +300,7 @@ impl Policy {
                 min_duration_ms: 2500,
                 min_fps: 8.0,
                 max_frame_gap_ms: 1000,
-                frontal_deg: (12.0, 16.0),
+                frontal_deg: (15.0, 20.0),
                 min_frontal_frames: 5,
             },
             speech: SpeechPolicy {
