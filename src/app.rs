@@ -317,6 +317,7 @@ fn settings(
         override_by_two: v.override_by_two,
         repeat_within: seconds(v.repeat_within_s),
         review_within: seconds(v.review_within_s),
+        review_key_frames: v.review_key_frames,
         policy,
         identity: IdentityRules {
             duplicates: v.duplicates == config::Guard::Review,

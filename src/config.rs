@@ -243,6 +243,8 @@ pub struct Verification {
     pub repeat_within_s: u64,
     /// Seconds a reviewer has to decide; then the verification expires and may be retried.
     pub review_within_s: u64,
+    /// Whether up to four small pictures of a capture in review are kept, sealed, until it is decided.
+    pub review_key_frames: bool,
     /// Whether approving a case in which a check failed takes two reviewers.
     pub override_by_two: bool,
 }
@@ -268,6 +270,7 @@ impl Default for Verification {
             keep_evidence_s: 30 * 86_400,
             repeat_within_s: 900,
             review_within_s: 7 * 86_400,
+            review_key_frames: true,
             override_by_two: true,
         }
     }
@@ -315,7 +318,8 @@ pub struct Capture {
     pub max_memory: u64,
     /// Seconds that a capture is kept after its verdict. 0: it is deleted at once.
     pub keep_s: u64,
-    /// Refuse to start where the kernel lacks Landlock (the other layers are always required).
+    /// Refuse to start unless the kernel enforces every Landlock rule, which takes Linux 6.12 (the
+    /// other layers are always required).
     pub require_landlock: bool,
 }
 
@@ -677,7 +681,8 @@ impl Config {
             ("graph.keep_s", self.graph.keep_s, 0..=300),
             ("graph.timeout_ms", self.graph.timeout_ms, 50..=20_000),
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
-            ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),
+            ("capture.max_duration_s", self.capture.max_duration_s, 1..=60),
+            ("capture.max_frames", self.capture.max_frames.into(), 1..=7200),
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),
             ("capture.max_memory", self.capture.max_memory, 128 << 20..=1 << 36),
             ("server.max_in_flight", self.server.max_in_flight as u64, 1..=1 << 16),

@@ -16,7 +16,7 @@ use crate::receipt::deletion::{Certificate, Destroyed};
 use crate::run_tx;
 use crate::store::cameos::{self, CameoState};
 use crate::store::deletions::{self, Deletion};
-use crate::store::{Engine, erasure, log, subjects, token_status};
+use crate::store::{Engine, erasure, key_frames, log, subjects, token_status};
 use crate::tlog::Kind;
 
 /// How a freeze or a thaw ended.
@@ -30,7 +30,7 @@ pub struct Frozen {
 
 impl Inner {
     /// Freezes a cameo at once: from the return of this call no token is issued, and those under way
-    /// are suspended. Freezing a frozen one changes nothing.
+    /// are suspended. Key frames of a case in review go too. Freezing a frozen one changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -58,6 +58,9 @@ impl Inner {
             let person = self.person(tx, &cameo.subject).await?;
             let since = freeze.then_some(now);
             cameos::set_frozen(tx, id, since).await?;
+            if freeze {
+                key_frames::delete_of(tx, &cameo.subject).await?;
+            }
             let (kind, tokens) = if freeze {
                 (Kind::CameoFrozen, token_status::suspend(tx, id, now).await?)
             } else {
@@ -102,6 +105,7 @@ impl Inner {
                 Destroyed::sealed("template", &remains.templates),
                 Destroyed::sealed("evidence", &remains.evidence),
                 Destroyed::sealed("candidate", &remains.candidates),
+                Destroyed::sealed("key_frame", &remains.key_frames),
                 Destroyed::unread("capture", remains.captures.len() as u64),
             ];
             if let Some(subject) = &subject {

@@ -1,7 +1,7 @@
 //! The use cases: what the app, a generator, a reviewer and an auditor can do.
 //!
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
-//! them, [`duplicates`] asks whether a face is enrolled already, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
+//! them, [`duplicates`] asks whether a face is enrolled already, [`review`] lets a person decide and [`key_frames`] what they may look at, [`consent`] keeps permissions, [`grants`] those to single
 //! people, [`decisions`] says what they come to, [`resolve`] hands out tokens, [`audit`] shows the
 //! log, [`publish`] its tiles, and [`selfaudit`] checks it. Every effect and its log entry are one
 //! transaction.
@@ -22,6 +22,7 @@ pub mod generators;
 pub mod grants;
 pub mod graph;
 pub mod issue;
+pub mod key_frames;
 mod ledger;
 pub mod lifecycle;
 pub mod measure;

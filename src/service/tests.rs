@@ -4,6 +4,7 @@ mod bucket;
 mod duplicates;
 mod export;
 mod fixture;
+mod key_frames;
 mod permissions;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;

@@ -102,6 +102,15 @@ impl Fixture {
         open(&self.url, &self.clock, &self.master, None, seed, self.folder.path(), &*self.set).await
     }
 
+    /// The same with settings of its own.
+    pub(super) async fn replica_with(
+        &self,
+        seed: u64,
+        set: impl Fn(&mut Settings) + Send + Sync,
+    ) -> Services {
+        open(&self.url, &self.clock, &self.master, None, seed, self.folder.path(), &set).await
+    }
+
     /// A person with a cameo, who has not said anything yet.
     pub(super) async fn enrolled(&self, subject: &str) -> CameoId {
         self.services.enrol_given(&self.app.key, &who(subject), &template()).await.unwrap()
@@ -233,6 +242,7 @@ async fn open(
             override_by_two: true,
             repeat_within: Duration::from_mins(15),
             review_within: Duration::from_hours(72),
+            review_key_frames: true,
             policy: Policy::balanced(),
             identity: IdentityRules::default(),
             workers: 1,
