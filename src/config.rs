@@ -615,24 +615,10 @@ impl Config {
                 .map_err(|source| ConfigError::Read { path, source })?;
             self.database.url = text.trim().to_owned().into();
         }
-        if let Some(path) = self.graph.token_file.take() {
-            if self.graph.token.is_some() {
-                return invalid("graph.token and graph.token_file are both set: keep one");
-            }
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| ConfigError::Read { path, source })?;
-            self.graph.token = Some(text.trim().to_owned().into());
-        }
-        if let Some(path) = self.bucket.secret_key_file.take() {
-            if self.bucket.secret_key.is_some() {
-                return invalid(
-                    "bucket.secret_key and bucket.secret_key_file are both set: keep one",
-                );
-            }
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| ConfigError::Read { path, source })?;
-            self.bucket.secret_key = Some(text.trim().to_owned().into());
-        }
+        let graph = &mut self.graph;
+        from_file("graph.token", &mut graph.token, &mut graph.token_file)?;
+        let bucket = &mut self.bucket;
+        from_file("bucket.secret_key", &mut bucket.secret_key, &mut bucket.secret_key_file)?;
         let complete = self.bucket.access_key.is_some() && self.bucket.secret_key.is_some();
         if self.bucket.url.is_some() && !complete {
             return invalid("bucket.url needs bucket.access_key and bucket.secret_key");
@@ -718,6 +704,23 @@ impl Config {
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.server.shutdown_grace_s)
     }
+}
+
+/// Reads a secret from its file, where it is given as one.
+fn from_file(
+    name: &str,
+    secret: &mut Option<SecretString>,
+    file: &mut Option<PathBuf>,
+) -> Result<(), ConfigError> {
+    let Some(path) = file.take() else { return Ok(()) };
+    if secret.is_some() {
+        let both = format!("{name} and {name}_file are both set: keep one");
+        return Err(ConfigError::Invalid(both));
+    }
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path, source })?;
+    *secret = Some(text.trim().to_owned().into());
+    Ok(())
 }
 
 fn entry_of<'a>(root: &'a mut toml::Table, path: &str) -> Option<&'a mut toml::Table> {

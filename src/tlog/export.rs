@@ -147,7 +147,7 @@ pub struct Writer {
 #[derive(Clone)]
 enum Form {
     Lines(Text),
-    Table(Table),
+    Table(Box<Table>),
 }
 
 impl Form {
@@ -155,7 +155,7 @@ impl Form {
         match format {
             Format::Jsonl => Self::Lines(Text::Jsonl),
             Format::Csv => Self::Lines(Text::Csv),
-            Format::Parquet => Self::Table(Table::new()),
+            Format::Parquet => Self::Table(Box::new(Table::new())),
         }
     }
 }

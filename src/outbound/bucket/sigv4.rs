@@ -36,7 +36,10 @@ impl Signer {
         let mut all = headers.to_vec();
         all.extend([("x-amz-content-sha256", digest.as_str()), ("x-amz-date", time.as_str())]);
         all.sort_unstable();
-        let lines: String = all.iter().map(|(n, v)| format!("{n}:{}\n", v.trim())).collect();
+        let mut lines = String::new();
+        for (name, value) in &all {
+            lines.extend([*name, ":", value.trim(), "\n"]);
+        }
         let names = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{digest}");
         let canonical = hex::encode(sha256(canonical.as_bytes()));

@@ -91,7 +91,9 @@ impl Table {
         let text = |column: &mut Vec<u8>, parts: &[&[u8]]| {
             let length: usize = parts.iter().map(|p| p.len()).sum();
             column.extend_from_slice(&(length as u32).to_le_bytes());
-            parts.iter().for_each(|part| column.extend_from_slice(part));
+            for part in parts {
+                column.extend_from_slice(part);
+            }
         };
         text(kind, &[entry.kind.name().as_bytes()]);
         text(a, &[attributes.to_string().as_bytes()]);

@@ -144,7 +144,8 @@ fn a_table_of_many_row_groups_and_one_of_none() {
     assert_eq!(check_table(&[out, end].concat()).unwrap().entries, 0);
 }
 
-/// The very file that Apache Arrow (pyarrow 26.0.1) has read with examples/auditor/read_export.py.
+/// The very file that Apache Arrow (pyarrow 26.0.1) has read with
+/// `examples/auditor/read_export.py`.
 /// `CAMEO_WRITE_VECTORS=1` writes it anew: then read it elsewhere again.
 #[test]
 fn the_bytes_are_those_that_another_reader_took() {

@@ -69,12 +69,11 @@ impl<'o> Fields<'o> {
         each: impl Fn(&mut Vec<u8>, &T),
     ) -> &mut Self {
         self.head(id, LIST);
-        match u8::try_from(items.len()) {
-            Ok(n @ 0..15) => self.out.push(n << 4 | kind),
-            _ => {
-                self.out.push(0xf0 | kind);
-                varint(self.out, items.len() as u64);
-            }
+        if let Ok(n @ 0..15) = u8::try_from(items.len()) {
+            self.out.push(n << 4 | kind);
+        } else {
+            self.out.push(0xf0 | kind);
+            varint(self.out, items.len() as u64);
         }
         for item in items {
             each(self.out, item);
