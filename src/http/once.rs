@@ -42,15 +42,9 @@ pub(super) async fn once<T: Serialize>(
     request: &T,
     run: impl AsyncFnOnce(&Call) -> Result<Answer, Problem>,
 ) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(request)
-        .map_err(|e| Error::Internal(format!("a request that was parsed: {e}")))?;
-    let hash = sha256_parts(&[route.as_bytes(), b"\0", &body]);
+    let hash = hash(route, request)?;
     match state.services.begin_once(scope, route, &key.0, hash).await? {
-        Begun::Done(answer) => {
-            let mut response = respond(answer);
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-            Ok(response)
-        }
+        Begun::Done(answer) => Ok(replayed(answer)),
         Begun::Run(call) => match run(&call).await {
             Ok(answer) => Ok(respond(answer)),
             Err(e) => {
@@ -59,6 +53,30 @@ pub(super) async fn once<T: Serialize>(
             }
         },
     }
+}
+
+/// The answer that [`once`] kept for this key within `scope`, if there is one; nothing is begun.
+pub(super) async fn kept<T: Serialize>(
+    state: &State,
+    scope: &str,
+    route: &'static str,
+    key: &IdempotencyKey,
+    request: &T,
+) -> Result<Option<Response>, Problem> {
+    let hash = hash(route, request)?;
+    Ok(state.services.kept_answer(scope, route, &key.0, hash).await?.map(replayed))
+}
+
+fn hash<T: Serialize>(route: &str, request: &T) -> Result<[u8; 32], Problem> {
+    let body = serde_json::to_vec(request)
+        .map_err(|e| Error::Internal(format!("a request that was parsed: {e}")))?;
+    Ok(sha256_parts(&[route.as_bytes(), b"\0", &body]))
+}
+
+fn replayed(answer: Answer) -> Response {
+    let mut response = respond(answer);
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
 }
 
 /// An answer in JSON.

@@ -108,8 +108,11 @@ pub struct Inner {
     gallery: gallery::Gallery,
     /// Wakes the messenger.
     mail: tokio::sync::Notify,
-    /// What was deleted may still be in the write-ahead log.
+    /// What was deleted may still be on the disk: in SQLite's write-ahead log, in PostgreSQL's dead
+    /// rows.
     unscrubbed: std::sync::atomic::AtomicBool,
+    /// When PostgreSQL's tables were last rewritten.
+    rewritten: std::sync::Mutex<Option<crate::env::Millis>>,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
     publication: publish::Publication,
@@ -136,6 +139,8 @@ impl Services {
         let batch = Batcher::new(parts.db.clone(), signing.clone().signer_of_batches());
         let publication = publish::Publication::new(&parts.settings.log);
         let workers = parts.settings.workers.max(1);
+        // An earlier process may have left it to its sweep.
+        let unscrubbed = !parts.settings.rewrite_every.is_zero();
         let services = Self(Arc::new(Inner {
             parts,
             signing,
@@ -146,7 +151,8 @@ impl Services {
             places: status::Places::default(),
             gallery: gallery::Gallery::default(),
             mail: tokio::sync::Notify::new(),
-            unscrubbed: std::sync::atomic::AtomicBool::new(false),
+            unscrubbed: std::sync::atomic::AtomicBool::new(unscrubbed),
+            rewritten: std::sync::Mutex::default(),
             looks: tokio::sync::Semaphore::new(workers),
             publication,
             work: tokio::sync::Notify::new(),

@@ -64,18 +64,7 @@ impl Inner {
         key: &str,
         request_hash: [u8; 32],
     ) -> Result<Begun> {
-        if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::Invalid {
-                field: "Idempotency-Key",
-                reason: format!("must be 1 to {MAX_KEY} printable ASCII characters"),
-            });
-        }
-        let call = Call {
-            scope: format!("{scope} {route}"),
-            key: key.to_owned(),
-            request_hash,
-            owner: hex::encode(random::<16>(self.entropy())),
-        };
+        let call = self.call(scope, route, key, request_hash)?;
         let now = self.clock().now();
         let begun = run_batched!(self.batch(), "idempotency.begin", |tx| {
             idempotency::begin(tx, &call.row(), now, now.plus(LEASE)).await
@@ -84,15 +73,56 @@ impl Inner {
             idempotency::Begun::Run => Ok(Begun::Run(call)),
             idempotency::Begun::InFlight => Err(Error::IdempotencyInFlight),
             idempotency::Begun::Mismatch => Err(Error::IdempotencyMismatch),
-            idempotency::Begun::Done(kept) => {
-                let body = self.open_answer(&call, &kept.body)?;
-                let content_type =
-                    TYPES.into_iter().find(|t| *t == kept.content_type).ok_or_else(|| {
-                        Error::Internal("an answer of an unknown type is kept".into())
-                    })?;
-                Ok(Begun::Done(Answer { status: kept.status, content_type, body: body.to_vec() }))
-            }
+            idempotency::Begun::Done(kept) => Ok(Begun::Done(self.answer(&call, &kept)?)),
         }
+    }
+
+    /// The answer that was kept for such a call, if it was carried out. For who can't be known any
+    /// more, since that very answer replaced their credential; nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad key.
+    pub async fn kept_answer(
+        &self,
+        scope: &str,
+        route: &'static str,
+        key: &str,
+        request_hash: [u8; 32],
+    ) -> Result<Option<Answer>> {
+        let call = self.call(scope, route, key, request_hash)?;
+        let mut tx = self.db().read().await?;
+        let kept = idempotency::kept(&mut tx, &call.scope, &call.key, &call.request_hash).await?;
+        kept.map(|kept| self.answer(&call, &kept)).transpose()
+    }
+
+    fn call(
+        &self,
+        scope: &str,
+        route: &'static str,
+        key: &str,
+        request_hash: [u8; 32],
+    ) -> Result<Call> {
+        if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::Invalid {
+                field: "Idempotency-Key",
+                reason: format!("must be 1 to {MAX_KEY} printable ASCII characters"),
+            });
+        }
+        Ok(Call {
+            scope: format!("{scope} {route}"),
+            key: key.to_owned(),
+            request_hash,
+            owner: hex::encode(random::<16>(self.entropy())),
+        })
+    }
+
+    fn answer(&self, call: &Call, kept: &idempotency::Response) -> Result<Answer> {
+        let body = self.open_answer(call, &kept.body)?;
+        let content_type = TYPES
+            .into_iter()
+            .find(|t| *t == kept.content_type)
+            .ok_or_else(|| Error::Internal("an answer of an unknown type is kept".into()))?;
+        Ok(Answer { status: kept.status, content_type, body: body.to_vec() })
     }
 
     /// Gives a call up that had no effect, so that it can be made again.

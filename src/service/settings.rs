@@ -70,6 +70,8 @@ pub struct Settings {
     pub keep_unused: Duration,
     /// How long an identity is kept whose person has not been there.
     pub keep_inactive: Duration,
+    /// The least time between two rewritings of PostgreSQL's tables after deletions.
+    pub rewrite_every: Duration,
     /// How long an answer of the app about who follows whom is kept.
     pub graph_kept: Duration,
     /// Who answers for the processing.
@@ -121,7 +123,8 @@ pub struct Controller {
     pub notice_url: Option<String>,
 }
 
-/// A challenge that is given, not drawn.
+/// A challenge that is given, not drawn, for recordings that were made before it: whether they are
+/// older than the challenge is not asked then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The digits.

@@ -192,8 +192,9 @@ impl Services {
     async fn measure(&self, v: &Verification, path: PathBuf) -> Result<(Measured, Timings)> {
         let services = self.clone();
         let challenge = v.challenge.clone();
-        let (bytes, sha256) = match &v.capture {
-            Some(c) => (c.bytes, hex::encode(c.sha256)),
+        let fresh = self.settings().script.is_none();
+        let (bytes, sha256, received) = match &v.capture {
+            Some(c) => (c.bytes, hex::encode(c.sha256), fresh.then_some(c.received)),
             None => return Err(Error::Internal("a job without a capture".into())),
         };
         // The decoder's thread feeds this one; when this future is dropped, `cancel` ends both.
@@ -202,7 +203,7 @@ impl Services {
         let limit = self.decoder().limits().wall;
         let work = tokio::task::spawn_blocking(move || {
             let key_frames = services.settings().review_key_frames;
-            let capture = Capture { path: &path, bytes, sha256, key_frames };
+            let capture = Capture { path: &path, bytes, sha256, received, key_frames };
             let cancelled = || cancel.is_cancelled();
             measure_capture(services.decoder(), services.models(), challenge, capture, cancelled)
         });
@@ -291,7 +292,8 @@ impl Services {
                 .commit("verification", v.id.as_str());
             if let Some(verdict) = &verdict {
                 note = note.public("policy", verdict.policy.as_str());
-                if let Some(pad) = verdict.checks.iter().find(|c| c.check == Check::Pad) {
+                // For an auditor who counts attack presentations (ISO/IEC 30107-3).
+                if let Some(pad) = verdict.check(Check::Pad) {
                     note = note.public("pad", pad.status.name());
                 }
             }
@@ -393,16 +395,21 @@ impl Inner {
         let released =
             run_tx!(self.db(), "verify.recover", |tx| verifications::release_all(tx, instance)
                 .await)?;
-        let known = self.known_captures().await?;
-        let before = self.clock().now().minus(self.settings().orphan_age);
-        let swept = self
-            .spool
-            .sweep(&known, before)
-            .map_err(|e| Error::Internal(format!("the capture folder can't be swept: {e}")))?;
+        let swept = self.sweep_orphans(self.settings().orphan_age).await?;
         if released > 0 || swept > 0 {
             tracing::info!(released, swept, "cleaned up after an unclean end");
         }
         Ok(())
+    }
+
+    /// Deletes the uploads that no row knows and that were last written before `age` ago.
+    async fn sweep_orphans(&self, age: Duration) -> Result<usize> {
+        // The files first: what is queued after this look is known, or too young.
+        let before = self.clock().now().minus(age);
+        let known = self.known_captures().await?;
+        self.spool
+            .sweep(&known, before)
+            .map_err(|e| Error::Internal(format!("the capture folder can't be swept: {e}")))
     }
 
     async fn known_captures(&self) -> Result<HashSet<String>> {
@@ -419,12 +426,24 @@ impl Inner {
 
     /// What time brings about: challenges and undecided reviews expire, kept captures and answers are deleted, keys that
     /// another process made are read.
+    ///
+    /// # Errors
+    /// The first of those of its chores; the others are done all the same.
     pub async fn sweep(&self) -> Result<()> {
-        self.expire_overdue().await?;
-        self.lapse_reviews().await?;
-        self.reload_keys().await?;
-        self.escalate_overdue().await?;
+        let outcomes = [
+            self.expire_overdue().await,
+            self.lapse_reviews().await,
+            self.reload_keys().await,
+            self.escalate_overdue().await,
+            self.sweep_captures().await,
+            self.sweep_rows().await,
+        ];
         self.scrub_again().await;
+        outcomes.into_iter().collect()
+    }
+
+    /// Deletes captures that were kept long enough, and uploads that came to nothing.
+    async fn sweep_captures(&self) -> Result<()> {
         let now = self.clock().now();
         let before = now.minus(self.settings().keep_capture);
         let old = verifications::kept_captures(&mut self.db().read().await?, before, BATCH).await?;
@@ -436,8 +455,16 @@ impl Inner {
                 self.spool.delete(&name);
             }
         }
-        let settings = self.settings();
         self.sweep_parts(now);
+        let swept = self.sweep_orphans(ORPHAN_AGE.max(self.settings().orphan_age)).await?;
+        if swept > 0 {
+            tracing::info!(swept, "deleted uploads that no verification knows");
+        }
+        Ok(())
+    }
+
+    async fn sweep_rows(&self) -> Result<()> {
+        let (now, settings) = (self.clock().now(), self.settings());
         run_tx!(self.db(), "sweep.rows", |tx| {
             attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
             attempts::forget_samples(tx, now.minus(settings.repeat_within)).await?;
@@ -463,6 +490,8 @@ impl Inner {
     }
 }
 
+/// After this time an upload that no row knows came to nothing: it is far longer than any takes.
+const ORPHAN_AGE: Duration = Duration::from_hours(1);
 /// How long a capture's hash is remembered, to know it again.
 const REPLAY_MEMORY: Duration = Duration::from_hours(24 * 365);
 

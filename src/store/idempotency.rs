@@ -111,25 +111,50 @@ pub async fn begin(
     if rows::array::<32>("idempotency.request_hash", &row.request_hash)? != *call.request_hash {
         return Ok(Begun::Mismatch);
     }
+    let held = row.lease_until_ms > now.0;
+    if let Some(response) = done(row)? {
+        return Ok(Begun::Done(response));
+    }
+    if held {
+        return Ok(Begun::InFlight);
+    }
+    let ours = on!(tx, |c| sqlx::query(TAKE_OVER)
+        .bind(call.scope)
+        .bind(call.key)
+        .bind(call.owner)
+        .bind(lease_until.0)
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1))?;
+    Ok(if ours { Begun::Run } else { Begun::InFlight })
+}
+
+/// The answer of a call that was carried out; nothing is claimed or written.
+pub async fn kept(
+    tx: &mut Tx,
+    scope: &str,
+    key: &str,
+    request_hash: &[u8; 32],
+) -> Result<Option<Response>> {
+    let row =
+        on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(scope).bind(key).fetch_optional(c).await)?;
+    let Some(row) = row else { return Ok(None) };
+    if rows::array::<32>("idempotency.request_hash", &row.request_hash)? != *request_hash {
+        return Ok(None);
+    }
+    done(row)
+}
+
+/// The answer in a row; `None` while the call is under way.
+fn done(row: Row) -> Result<Option<Response>> {
     match (row.state.as_str(), row.status, row.content_type, row.body) {
-        ("done", Some(status), Some(content_type), Some(body)) => Ok(Begun::Done(Response {
+        ("done", Some(status), Some(content_type), Some(body)) => Ok(Some(Response {
             status: rows::count("idempotency.status", status)?,
             content_type,
             body,
         })),
-        ("in_flight", ..) if row.lease_until_ms > now.0 => Ok(Begun::InFlight),
-        ("in_flight", ..) => {
-            let ours = on!(tx, |c| sqlx::query(TAKE_OVER)
-                .bind(call.scope)
-                .bind(call.key)
-                .bind(call.owner)
-                .bind(lease_until.0)
-                .bind(now.0)
-                .execute(c)
-                .await
-                .map(|r| r.rows_affected() == 1))?;
-            Ok(if ours { Begun::Run } else { Begun::InFlight })
-        }
+        ("in_flight", ..) => Ok(None),
         _ => Err(Error::Corrupt { what: "idempotency.state" }),
     }
 }

@@ -22,11 +22,12 @@ use crate::service::access::Caller;
 use crate::service::decisions::Request;
 use crate::service::graph::AskGraph;
 use crate::service::once::Answer;
-use crate::service::publish::LogSettings;
+use crate::service::publish::{LogSettings, Shelf};
 use crate::service::resolve::Resolved;
 use crate::service::texts::Shown;
 use crate::service::{Controller, Error, IdentityRules, Parts, Result, Services, Settings};
 use crate::store::{Db, Engine, Options};
+use crate::tlog::publish::Folder;
 
 pub(super) const START: Millis = Millis(1_800_000_000_000);
 
@@ -255,9 +256,10 @@ async fn open(
             keep_withdrawn: Duration::from_hours(30 * 24),
             keep_unused: Duration::from_hours(90 * 24),
             keep_inactive: Duration::from_hours(1095 * 24),
+            rewrite_every: Duration::ZERO,
             graph_kept: Duration::from_secs(30),
             log: LogSettings {
-                dir: folder.join("tlog"),
+                shelf: Shelf::Folder(Folder::new(folder.join("tlog"))),
                 public_entries: true,
                 every: Duration::from_secs(1),
                 audit_every: Duration::from_mins(10),
