@@ -10,7 +10,7 @@ use super::State;
 use super::problem::{MEDIA_TYPE, Problem, Type};
 use crate::crypto::hash::sha256_parts;
 use crate::service::Error;
-use crate::service::once::{Answer, Begun, Call};
+use crate::service::once::{Answer, Begun, Call, Given};
 
 /// The header's value, unchecked.
 pub(super) struct IdempotencyKey(String);
@@ -42,15 +42,9 @@ pub(super) async fn once<T: Serialize>(
     request: &T,
     run: impl AsyncFnOnce(&Call) -> Result<Answer, Problem>,
 ) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(request)
-        .map_err(|e| Error::Internal(format!("a request that was parsed: {e}")))?;
-    let hash = sha256_parts(&[route.as_bytes(), b"\0", &body]);
+    let hash = hash(route, request)?;
     match state.services.begin_once(scope, route, &key.0, hash).await? {
-        Begun::Done(answer) => {
-            let mut response = respond(answer);
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-            Ok(response)
-        }
+        Begun::Done(answer) => Ok(replay(answer)),
         Begun::Run(call) => match run(&call).await {
             Ok(answer) => Ok(respond(answer)),
             Err(e) => {
@@ -59,6 +53,33 @@ pub(super) async fn once<T: Serialize>(
             }
         },
     }
+}
+
+/// The same for a use case that looks for the kept answer itself, in the transaction that has the
+/// effect.
+pub(super) async fn once_within<T: Serialize>(
+    state: &State,
+    scope: &str,
+    route: &'static str,
+    key: &IdempotencyKey,
+    request: &T,
+    run: impl AsyncFnOnce(&Call) -> Result<Given, Problem>,
+) -> Result<Response, Problem> {
+    let call = state.services.call(scope, route, &key.0, hash(route, request)?)?;
+    let given = run(&call).await?;
+    Ok(if given.replayed { replay(given.answer) } else { respond(given.answer) })
+}
+
+fn hash<T: Serialize>(route: &str, request: &T) -> Result<[u8; 32], Problem> {
+    let body = serde_json::to_vec(request)
+        .map_err(|e| Error::Internal(format!("a request that was parsed: {e}")))?;
+    Ok(sha256_parts(&[route.as_bytes(), b"\0", &body]))
+}
+
+fn replay(answer: Answer) -> Response {
+    let mut response = respond(answer);
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
 }
 
 /// An answer in JSON.
