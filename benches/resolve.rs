@@ -57,7 +57,7 @@ use tower::ServiceExt;
 #[path = "../tests/it/support/postgres.rs"]
 mod postgres;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Requests in flight.
 const AT_ONCE: usize = 256;
 /// Requests of one round.
@@ -65,24 +65,28 @@ const REQUESTS: usize = 16 * AT_ONCE;
 /// People whose cameos are asked for in turn.
 const PEOPLE: usize = 64;
 /// Single-row transactions of one round.
-const COMMITS: usize = 200;
+const COMMITS: usize = 100;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     // On a real disk: /tmp may be memory.
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let mut rows = runtime.block_on(parts(&target));
-    rows.extend(runtime.block_on(durable(&target, None, "")));
+    report(&runtime.block_on(parts(&target)));
+    report(&runtime.block_on(durable(&target, None, "")));
     let fsync = std::env::var("CAMEO_TEST_POSTGRES_FSYNC").is_ok_and(|v| v == "on");
     match fsync.then(|| postgres::database().zip(postgres::database())).flatten() {
-        Some(urls) => rows.extend(runtime.block_on(durable(&target, Some(urls), "_postgres"))),
+        Some(urls) => report(&runtime.block_on(durable(&target, Some(urls), "_postgres"))),
         None => println!("SKIPPED: PostgreSQL (CAMEO_TEST_POSTGRES_FSYNC=on, and its programs)"),
     }
     match std::env::var_os("CAMEO_BENCH_PYTHON").map(PathBuf::from) {
-        Some(python) => rows.extend(against(&python, &target)),
+        Some(python) => report(&against(&python, &target)),
         None => println!("SKIPPED: set CAMEO_BENCH_PYTHON for the FastAPI peer"),
     }
-    for r in &rows {
+}
+
+/// Shows the rows and writes them in place of their last ones.
+fn report(rows: &[Value]) {
+    for r in rows {
         println!("{:<44} {:>12} {}", r["name"].as_str().unwrap(), r["value"], r["unit"]);
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.json");
