@@ -24,11 +24,13 @@ use crate::infer::manifest::Manifest;
 use crate::infer::{LoadOptions, Models};
 use crate::liveness::Policy;
 use crate::media::{Decoder, Limits, sandbox};
+use crate::outbound::bucket::{Bucket, Credentials};
 use crate::outbound::{self, Outbound};
-use crate::service::publish::{LogSettings, Witness};
+use crate::service::publish::{LogSettings, Shelf, Witness};
 use crate::service::{Controller, IdentityRules, Parts, Script, Services, Settings};
 use crate::store::{Db, Engine, Options};
 use crate::tlog::LogKey;
+use crate::tlog::publish::Folder;
 use crate::tlog::witness::WitnessKey;
 
 /// A service that is put together and not serving yet.
@@ -315,6 +317,7 @@ fn settings(
         override_by_two: v.override_by_two,
         repeat_within: seconds(v.repeat_within_s),
         review_within: seconds(v.review_within_s),
+        review_key_frames: v.review_key_frames,
         policy,
         identity: IdentityRules {
             duplicates: v.duplicates == config::Guard::Review,
@@ -338,13 +341,15 @@ fn settings(
         keep_withdrawn: days(config.retention.withdrawn_days),
         keep_unused: days(config.retention.unused_days),
         keep_inactive: days(config.retention.inactive_days),
+        rewrite_every: seconds(config.retention.rewrite_s),
         graph_kept: seconds(config.graph.keep_s),
         controller: controller(config),
-        log: log_settings(&config.log, url)?,
+        log: log_settings(config, url)?,
     })
 }
 
-fn log_settings(config: &config::Log, url: &str) -> Result<LogSettings> {
+fn log_settings(config: &Config, url: &str) -> Result<LogSettings> {
+    let (bucket, config) = (bucket(&config.bucket)?, &config.log);
     let beside = || sqlite_file(url).and_then(|f| f.parent().map(|dir| dir.join("tlog")));
     let witness = |w: &config::Witness| {
         let key = WitnessKey::parse(&w.key).with_context(|| format!("log.witnesses: {}", w.key))?;
@@ -352,7 +357,13 @@ fn log_settings(config: &config::Log, url: &str) -> Result<LogSettings> {
     };
     let log = |key: &String| LogKey::parse(key).with_context(|| format!("log.witness_for: {key}"));
     Ok(LogSettings {
-        dir: config.dir.clone().or_else(beside).unwrap_or_else(|| "var/tlog".into()),
+        shelf: bucket.map_or_else(
+            || {
+                let dir = config.dir.clone().or_else(beside).unwrap_or_else(|| "var/tlog".into());
+                Shelf::Folder(Folder::new(dir))
+            },
+            Shelf::Bucket,
+        ),
         public_entries: config.public_entries,
         every: Duration::from_millis(config.publish_ms),
         audit_every: Duration::from_secs(config.audit_s),
@@ -367,6 +378,25 @@ fn log_settings(config: &config::Log, url: &str) -> Result<LogSettings> {
             ..outbound::Policy::default()
         }),
     })
+}
+
+/// The bucket for the log. Its signatures tell the real time whatever clock a test runs by.
+fn bucket(config: &config::Bucket) -> Result<Option<Bucket>> {
+    let (Some(url), Some(access_key), Some(secret_key)) =
+        (&config.url, config.access_key.clone(), config.secret_key.clone())
+    else {
+        return Ok(None);
+    };
+    let credentials = Credentials { region: config.region.clone(), access_key, secret_key };
+    let outbound = Outbound::new(outbound::Policy {
+        allow_http: config.allow_private,
+        allow_private: config.allow_private,
+        // A bundle of 256 entries of the largest size.
+        max_answer: 32 << 20,
+        ..outbound::Policy::default()
+    });
+    let made = Bucket::new(url, credentials, outbound, Arc::new(SystemClock));
+    made.map(Some).context("bucket.url")
 }
 
 fn controller(config: &Config) -> Controller {

@@ -77,6 +77,8 @@ pub struct Config {
     pub controller: Controller,
     /// The transparency log.
     pub log: Log,
+    /// The bucket that the log is published to, instead of a folder.
+    pub bucket: Bucket,
     /// Logs.
     pub telemetry: Telemetry,
 }
@@ -241,6 +243,8 @@ pub struct Verification {
     pub repeat_within_s: u64,
     /// Seconds a reviewer has to decide; then the verification expires and may be retried.
     pub review_within_s: u64,
+    /// Whether up to four small pictures of a capture in review are kept, sealed, until it is decided.
+    pub review_key_frames: bool,
     /// Whether approving a case in which a check failed takes two reviewers.
     pub override_by_two: bool,
 }
@@ -266,6 +270,7 @@ impl Default for Verification {
             keep_evidence_s: 30 * 86_400,
             repeat_within_s: 900,
             review_within_s: 7 * 86_400,
+            review_key_frames: true,
             override_by_two: true,
         }
     }
@@ -313,7 +318,8 @@ pub struct Capture {
     pub max_memory: u64,
     /// Seconds that a capture is kept after its verdict. 0: it is deleted at once.
     pub keep_s: u64,
-    /// Refuse to start where the kernel lacks Landlock (the other layers are always required).
+    /// Refuse to start unless the kernel enforces every Landlock rule, which takes Linux 6.12 (the
+    /// other layers are always required).
     pub require_landlock: bool,
 }
 
@@ -359,11 +365,14 @@ pub struct Retention {
     pub unused_days: u32,
     /// Days after the person last enrolled or said anything about their consent.
     pub inactive_days: u32,
+    /// Seconds between two rewritings of PostgreSQL's tables, which take what was deleted off the
+    /// disk and lock each table meanwhile. 0: with each deletion.
+    pub rewrite_s: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { withdrawn_days: 30, unused_days: 90, inactive_days: 3 * 365 }
+        Self { withdrawn_days: 30, unused_days: 90, inactive_days: 3 * 365, rewrite_s: 0 }
     }
 }
 
@@ -469,6 +478,37 @@ impl Default for Log {
             witnesses: Vec::new(),
             witness_quorum: 0,
             witness_for: Vec::new(),
+        }
+    }
+}
+
+/// A bucket of an S3-compatible object store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bucket {
+    /// Its URL, with a prefix, if any; unset: the log is published to `log.dir`.
+    pub url: Option<String>,
+    /// The region that it is in.
+    pub region: String,
+    /// The id of an access key that may get and put objects there, and list them.
+    pub access_key: Option<String>,
+    /// The access key's secret.
+    pub secret_key: Option<SecretString>,
+    /// A file that holds it, instead of `secret_key`.
+    pub secret_key_file: Option<PathBuf>,
+    /// Whether it may be reached over plain HTTP and inside the operator's own network.
+    pub allow_private: bool,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self {
+            url: None,
+            region: "us-east-1".into(),
+            access_key: None,
+            secret_key: None,
+            secret_key_file: None,
+            allow_private: false,
         }
     }
 }
@@ -583,6 +623,20 @@ impl Config {
                 .map_err(|source| ConfigError::Read { path, source })?;
             self.graph.token = Some(text.trim().to_owned().into());
         }
+        if let Some(path) = self.bucket.secret_key_file.take() {
+            if self.bucket.secret_key.is_some() {
+                return invalid(
+                    "bucket.secret_key and bucket.secret_key_file are both set: keep one",
+                );
+            }
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path, source })?;
+            self.bucket.secret_key = Some(text.trim().to_owned().into());
+        }
+        let complete = self.bucket.access_key.is_some() && self.bucket.secret_key.is_some();
+        if self.bucket.url.is_some() && !complete {
+            return invalid("bucket.url needs bucket.access_key and bucket.secret_key");
+        }
         let url = &mut self.server.public_url;
         while url.ends_with('/') {
             url.pop();
@@ -623,10 +677,12 @@ impl Config {
             ("retention.unused_days", self.retention.unused_days.into(), 1..=3 * 365),
             // The law's own limit.
             ("retention.inactive_days", self.retention.inactive_days.into(), 1..=3 * 365),
+            ("retention.rewrite_s", self.retention.rewrite_s, 0..=7 * 86_400),
             ("graph.keep_s", self.graph.keep_s, 0..=300),
             ("graph.timeout_ms", self.graph.timeout_ms, 50..=20_000),
             ("capture.max_bytes", self.capture.max_bytes, 1024..=1 << 32),
-            ("capture.max_duration_s", self.capture.max_duration_s, 1..=600),
+            ("capture.max_duration_s", self.capture.max_duration_s, 1..=60),
+            ("capture.max_frames", self.capture.max_frames.into(), 1..=7200),
             ("capture.max_wall_s", self.capture.max_wall_s, 1..=3600),
             ("capture.max_memory", self.capture.max_memory, 128 << 20..=1 << 36),
             ("server.max_in_flight", self.server.max_in_flight as u64, 1..=1 << 16),
@@ -720,6 +776,9 @@ mod tests {
         let c = env(&[
             ("CAMEO_SECRETS__MASTER_KEY", &key),
             ("CAMEO_DATABASE__URL", "postgres://u:hunter2@h/db"),
+            ("CAMEO_BUCKET__URL", "https://s3.example/bucket"),
+            ("CAMEO_BUCKET__ACCESS_KEY", "AKTEST"),
+            ("CAMEO_BUCKET__SECRET_KEY", "hunter2"),
         ])
         .unwrap();
         let shown = c.redacted();
@@ -747,6 +806,7 @@ mod tests {
         for pairs in [
             &[("CAMEO_SECRETS__MASTER_KEY", "aa"), ("CAMEO_SECRETS__MASTER_KEY_FILE", "/k")][..],
             &[("CAMEO_DATABASE__URL", "mysql://x")],
+            &[("CAMEO_BUCKET__URL", "https://x"), ("CAMEO_BUCKET__ACCESS_KEY", "k")],
             &[("CAMEO_SERVER__PUBLIC_URL", "ftp://x")],
             &[("CAMEO_VERIFICATION__DIGITS", "3")],
             &[("CAMEO_VERIFICATION__DIGITS", "many")],

@@ -155,13 +155,14 @@ impl Demo {
             let request = json!({ "subject": "demo-person", "consent_text_version": "2026-11" });
             app.post_json("/v1/verifications", &request, &fresh_key())
         })?;
+        let shown = Instant::now();
         let id = text(&started, "id")?;
         let (groups, motions) = (&started["challenge"]["groups"], &started["challenge"]["motions"]);
         say.line(&format!("challenge   read {} aloud, then turn {}", list(groups), list(motions)))?;
 
         let capture = match &self.capture {
             Some(file) => file.clone(),
-            None => stages.time("draw", || draw(groups, motions, dir))?,
+            None => stages.time("draw", || draw(groups, motions, dir, shown))?,
         };
         let bytes =
             std::fs::read(&capture).with_context(|| format!("can't read {}", capture.display()))?;
@@ -429,7 +430,7 @@ fn found_in_log(auditor: &Client, index: u64) -> Result<bool> {
 }
 
 /// Draws a head that does what the challenge asks.
-fn draw(groups: &Value, motions: &Value, dir: &Path) -> Result<PathBuf> {
+fn draw(groups: &Value, motions: &Value, dir: &Path, shown: Instant) -> Result<PathBuf> {
     let digits = list(groups).chars().filter_map(|c| c.to_digit(10)).map(|d| d as u8).collect();
     let motions = motions
         .as_array()
@@ -441,7 +442,10 @@ fn draw(groups: &Value, motions: &Value, dir: &Path) -> Result<PathBuf> {
     let look = drawn::Look::named("amber")?;
     let settings = drawn::Settings { fps: 15.0, ..drawn::Settings::of(look) };
     let path = dir.join("drawn.webm");
-    drawn::record(&drawn::Script::new(digits, motions), &settings, &path)?;
+    let truth = drawn::record(&drawn::Script::new(digits, motions), &settings, &path)?;
+    // A person takes this long to read and turn; what comes sooner can't have been recorded.
+    let length = Duration::from_millis(truth.duration_ms.into());
+    std::thread::sleep(length.saturating_sub(shown.elapsed()));
     Ok(path)
 }
 

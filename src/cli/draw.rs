@@ -1,10 +1,10 @@
 //! `cameo draw`: a capture of a computer-drawn person, for trying things without a camera.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use crate::domain::challenge::Motion;
 use crate::drawn::{Codec, Look, Pace, Script, Settings, Trick, record};
@@ -60,6 +60,9 @@ pub struct Draw {
     /// Also write what is shown in every frame, as JSON
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// What can be wrong with a capture.
@@ -113,14 +116,10 @@ pub fn run(args: &Draw) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(&truth)?;
         std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
-    writeln!(
-        std::io::stdout(),
-        "{}: {} frames, {:.1} s",
-        args.out.display(),
-        truth.frames.len(),
-        f64::from(truth.duration_ms) / 1000.0
-    )?;
-    Ok(())
+    let (out, frames) = (args.out.display().to_string(), truth.frames.len());
+    let words = format!("{out}: {frames} frames, {:.1} s", f64::from(truth.duration_ms) / 1000.0);
+    let shown = json!({ "file": out, "frames": frames, "duration_ms": truth.duration_ms });
+    super::say(args.json, &shown, &words)
 }
 
 #[derive(Clone, Debug)]

@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Subcommand;
+use serde_json::json;
 
+use super::say;
 use crate::app::{self, Overrides};
 use crate::config::Config;
 use crate::domain::access::Role;
@@ -40,11 +42,22 @@ pub enum Keys {
     Revoke {
         /// Its id, as `list` shows it
         id: ApiKeyId,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Add a signing key: it is published now, and signs when the old keys' caches have run out
-    Rotate,
+    Rotate {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// After a change of the master key: wrap under the new one whatever an earlier one wrapped
-    Rewrap,
+    Rewrap {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Register the X25519 public key that a generator's tokens are sealed to
     Recipient {
         /// The generator's API key id
@@ -53,6 +66,9 @@ pub enum Keys {
         /// The public key: 32 bytes in base64url, as `cameo token keygen` prints it
         #[arg(long, value_name = "BASE64URL")]
         public: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -77,7 +93,7 @@ impl Keys {
             Self::Create { role, name, json } => {
                 let (info, secret) = services.create_key(role, &name).await?;
                 if json {
-                    let shown = serde_json::json!({ "id": info.id, "key": secret.expose() });
+                    let shown = json!({ "id": info.id, "key": secret.expose() });
                     writeln!(out, "{shown}")?;
                 } else {
                     writeln!(out, "{}", secret.expose())?;
@@ -96,31 +112,36 @@ impl Keys {
                     writeln!(out, "{}  {role:<9}  {made}  {state:<9}  {}", k.id, k.name)?;
                 }
             }
-            Self::Revoke { id } => {
+            Self::Revoke { id, json } => {
                 services.revoke_key(&id).await?;
-                writeln!(out, "{id} is revoked")?;
+                say(json, &json!({ "id": id, "revoked": true }), &format!("{id} is revoked"))?;
             }
-            Self::Rewrap => {
+            Self::Rewrap { json } => {
                 let done = services.rewrap().await?;
                 let (people, keys, hooks) = (done.subjects, done.signing_keys, done.webhooks);
                 let faces = done.protected;
-                writeln!(
-                    out,
+                let words = format!(
                     "wrapped anew: {people} people's keys, {keys} signing keys, {hooks} webhooks, \
                      {faces} protected faces; \
                      once every process has the new master key as current, earlier ones can go"
-                )?;
+                );
+                let shown = json!({ "subjects": people, "signing_keys": keys, "webhooks": hooks,
+                    "protected_faces": faces });
+                say(json, &shown, &words)?;
             }
-            Self::Recipient { generator, public } => {
+            Self::Recipient { generator, public, json } => {
                 let bytes = BASE64_URL_SAFE_NO_PAD.decode(&public).ok();
                 let bytes = bytes.and_then(|b| <[u8; 32]>::try_from(b).ok());
                 let bytes = bytes.context("--public takes 32 bytes in base64url")?;
                 let info = services.add_recipient(&generator, bytes).await?;
-                writeln!(out, "{} is what tokens for {generator} are sealed to", info.kid)?;
+                let words = format!("{} is what tokens for {generator} are sealed to", info.kid);
+                say(json, &json!({ "kid": info.kid, "generator": generator }), &words)?;
             }
-            Self::Rotate => {
+            Self::Rotate { json } => {
                 let (kid, from): (_, Millis) = services.rotate_signing_key().await?;
-                writeln!(out, "{kid} is published, and signs from {} on", from.rfc3339())?;
+                let from = from.rfc3339();
+                let words = format!("{kid} is published, and signs from {from} on");
+                say(json, &json!({ "kid": kid.to_string(), "signs_from": from }), &words)?;
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ pub mod docs;
 pub mod draw;
 pub mod eval;
 pub mod keys;
+pub mod man;
 pub mod models;
 pub mod protect;
 pub mod receipt;
@@ -74,6 +75,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write one for each command
+    Man(man::Man),
     /// Write the generated documentation
     #[command(hide = true)]
     Docs(docs::Docs),
@@ -111,6 +114,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "cameo", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Man(man) => man.run(Cli::command()),
         Command::Docs(docs) => docs.run(),
     }
 }
@@ -128,6 +132,14 @@ fn load(file: Option<&std::path::Path>, filter: Option<&str>) -> Result<Config> 
     }
     telemetry::start_logs(&config.telemetry)?;
     Ok(config)
+}
+
+/// Prints a result: one JSON value where that was asked for, else the words.
+fn say(json: bool, value: &serde_json::Value, words: &str) -> Result<()> {
+    use std::io::Write as _;
+    let shown = if json { value.to_string() } else { words.to_owned() };
+    writeln!(std::io::stdout(), "{shown}")?;
+    Ok(())
 }
 
 /// The runtime of commands that need one.

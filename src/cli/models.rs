@@ -58,6 +58,9 @@ struct InstallArgs {
     /// The repository's folder of committed models.
     #[arg(long, value_name = "DIR", default_value = "onnx")]
     builtin: PathBuf,
+    /// Print one JSON object: what became of each model
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the subcommand on the manifest and the folder that the configuration names.
@@ -90,16 +93,24 @@ fn install(dir: &Path, what: &InstallArgs, manifest: &Manifest) -> anyhow::Resul
     let display = Display::new();
     let installer = Installer::new(manifest, places, Clients::default(), &display)?;
     // One model that can't be had does not keep the others away.
-    let mut failed = 0;
+    let (mut failed, mut became) = (0, serde_json::Map::new());
     for model in models {
-        match installer.install(model) {
-            Ok(Outcome::AlreadyThere) => line(&format!("{}: already installed", model.id)),
-            Ok(Outcome::Installed) => line(&format!("{}: installed", model.id)),
+        let said = match installer.install(model) {
+            Ok(Outcome::AlreadyThere) => "already installed".to_owned(),
+            Ok(Outcome::Installed) => "installed".to_owned(),
             Err(error) => {
                 failed += 1;
-                line(&format!("{}: {error}", model.id));
+                error.to_string()
             }
+        };
+        if what.json {
+            became.insert(model.id.clone(), said.into());
+        } else {
+            line(&format!("{}: {said}", model.id));
         }
+    }
+    if what.json {
+        line(&serde_json::json!({ "models": became, "failed": failed }).to_string());
     }
     if failed > 0 {
         bail!("{failed} of the models could not be installed");

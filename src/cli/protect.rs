@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::eval::faces;
+use super::say;
 use crate::app::{self, Overrides};
 use crate::config::Config;
 use crate::domain::ids::ProtectedId;
@@ -33,6 +35,9 @@ pub enum Protect {
     Remove {
         /// Its id, as `list` shows it
         id: ProtectedId,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -56,6 +61,9 @@ pub struct Add {
     /// What you call it; sealed, and shown to reviewers alone
     #[arg(long)]
     label: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Protect {
@@ -86,7 +94,8 @@ impl Protect {
         match self {
             Self::Add(add) => {
                 let (model, vector) = face.context("no face was read")?;
-                writeln!(out, "{}", services.protect(&add.label, &model, &vector).await?)?;
+                let id = services.protect(&add.label, &model, &vector).await?;
+                say(add.json, &json!({ "id": id }), id.as_str())?;
             }
             Self::List { json } => {
                 let faces = services.protected_faces().await?;
@@ -94,7 +103,7 @@ impl Protect {
                     let shown: Vec<_> = faces
                         .iter()
                         .map(|f| {
-                            serde_json::json!({ "id": f.id, "label": f.label,
+                            json!({ "id": f.id, "label": f.label,
                                 "model": f.model.id, "created_at": f.created.rfc3339() })
                         })
                         .collect();
@@ -106,9 +115,10 @@ impl Protect {
                     }
                 }
             }
-            Self::Remove { id } => {
+            Self::Remove { id, json } => {
                 services.unprotect(&id).await?;
-                writeln!(out, "{id} is not protected any more")?;
+                let words = format!("{id} is not protected any more");
+                say(json, &json!({ "id": id, "removed": true }), &words)?;
             }
         }
         Ok(())

@@ -60,6 +60,9 @@ pub struct Open {
     /// The safetensors file to write; it holds biometric data and is readable by you alone
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Make a generator's key.
@@ -146,14 +149,11 @@ impl Open {
             target => export(&payload, target, accepted)?,
         };
         write_private(&self.out, &file, true)?;
-        let (target, out) = (self.target.name(), self.out.display());
-        writeln!(
-            std::io::stdout(),
-            "{target}: {} bytes in {out}\n{:#}",
-            file.len(),
-            inside(&payload)
-        )?;
-        Ok(())
+        let (target, out) = (self.target.name(), self.out.display().to_string());
+        let (bytes, inside) = (file.len(), inside(&payload));
+        let words = format!("{target}: {bytes} bytes in {out}\n{inside:#}");
+        let shown = json!({ "pipeline": target, "file": out, "bytes": bytes, "payload": inside });
+        super::say(self.json, &shown, &words)
     }
 }
 

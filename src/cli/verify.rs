@@ -165,22 +165,12 @@ fn print(verdict: &Verdict, out: &mut impl Write) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::domain::challenge::{Challenge, Motion};
-    use crate::domain::evidence::{IdentityEvidence, MediaFacts, SpeechEvidence};
     use crate::env::Millis;
 
     fn evidence() -> Evidence {
-        let challenge =
-            Challenge::new(vec![4, 7, 1, 9], vec![Motion::Left], Millis(0), Millis(9)).unwrap();
-        Evidence {
-            version: EVIDENCE_VERSION,
-            challenge,
-            media: MediaFacts::default(),
-            models: std::collections::BTreeMap::new(),
-            frames: vec![],
-            identity: IdentityEvidence::default(),
-            spoof: None,
-            speech: SpeechEvidence::default(),
-        }
+        Evidence::nothing(
+            Challenge::new(vec![4, 7, 1, 9], vec![Motion::Left], Millis(0), Millis(9)).unwrap(),
+        )
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::challenge::Challenge;
+use crate::env::Millis;
 
 /// The version of this schema. A reader refuses evidence of a version it doesn't know.
 ///
@@ -40,6 +41,23 @@ pub struct Evidence {
     pub spoof: Option<SpoofEvidence>,
     /// What was heard.
     pub speech: SpeechEvidence,
+}
+
+#[cfg(all(test, feature = "service"))]
+impl Evidence {
+    /// A capture in which nothing was found.
+    pub(crate) fn nothing(challenge: Challenge) -> Self {
+        Self {
+            version: EVIDENCE_VERSION,
+            challenge,
+            media: MediaFacts::default(),
+            models: BTreeMap::new(),
+            frames: vec![],
+            identity: IdentityEvidence::default(),
+            spoof: None,
+            speech: SpeechEvidence::default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Evidence {
@@ -138,6 +156,10 @@ pub struct MediaFacts {
     pub duration_ms: i64,
     /// Length of the decoded sound in milliseconds.
     pub audio_ms: i64,
+    /// When the whole file had come, by the clock that issued the challenge; `None` where it was
+    /// not sent in answer to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Millis>,
 }
 
 /// One decoded frame.

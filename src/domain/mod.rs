@@ -5,6 +5,7 @@ pub mod challenge;
 pub mod consent;
 pub mod evidence;
 pub mod ids;
+pub mod key_frame;
 pub mod step;
 pub mod template;
 pub mod uses;

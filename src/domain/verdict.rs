@@ -82,6 +82,18 @@ pub enum Status {
     Unavailable,
 }
 
+impl Status {
+    /// The name used in JSON and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($variant:ident = $code:literal: $meaning:literal, $advice:literal;)*) => {
         /// Why a check did not pass. Codes are stable and part of the API.
@@ -127,6 +139,7 @@ reasons! {
     NoSpeech = "no_speech": "No speech was heard.", "Check that the microphone is on and read the digits aloud.";
     TooNoisy = "too_noisy": "The sound is too noisy to tell the digits.", "Go to a quieter place and read the digits aloud.";
     NoDigitsHeard = "no_digits_heard": "Speech was heard, but no digits.", "Read the digits that are shown, one by one.";
+    SpokenEarly = "spoken_early": "The digits were spoken before they were shown.", "Record live: read the digits when they are shown, and send the recording when it is done.";
     WrongDigits = "wrong_digits": "The digits that were heard are not the ones that were shown.", "Read the digits in the order in which they are shown.";
     DigitsUnclear = "digits_unclear": "Some digits could not be told for sure.", "Read the digits slowly, with a short pause after each.";
     MotionMissing = "motion_missing": "A head motion that was asked for was not seen.", "Turn your head as far as the arrow asks, then look back into the camera.";

@@ -15,6 +15,7 @@ use crate::domain::access::{Holder, Role};
 use crate::domain::ids::{CameoId, RequestId, SubjectId, UseId, VerificationId};
 use crate::service::Error;
 use crate::service::access::Caller;
+use crate::service::onboard::CLIENT_TOKEN_PREFIX;
 use crate::store::verifications::Verification;
 
 /// The credential of a request, unchecked.
@@ -47,6 +48,11 @@ impl Bearer {
     pub(super) fn scope(&self) -> String {
         let (Self::Header(secret) | Self::Page(secret)) = self;
         hex::encode(sha256(secret.as_bytes()))
+    }
+
+    /// Whether this is the token of one verification, by its looks.
+    pub(super) fn is_of_a_client(&self) -> bool {
+        matches!(self, Self::Header(secret) if secret.starts_with(CLIENT_TOKEN_PREFIX))
     }
 
     /// The verification that this credential may see: any for an app's key, its own for a client

@@ -124,7 +124,7 @@ pub fn router(state: &State) -> Router {
 /// The API, its documentation and the pages.
 pub fn public(state: &State) -> Router {
     let (api, openapi) = api::router().split_for_parts();
-    finish(api.merge(docs::router(openapi)).merge(pages::router()), state)
+    finish(api.merge(docs::router(&openapi)).merge(pages::router()), state)
 }
 
 /// Health and metrics, for operators, on an address of their own.

@@ -44,7 +44,7 @@ pub(super) async fn once<T: Serialize>(
 ) -> Result<Response, Problem> {
     let hash = hash(route, request)?;
     match state.services.begin_once(scope, route, &key.0, hash).await? {
-        Begun::Done(answer) => Ok(replay(answer)),
+        Begun::Done(answer) => Ok(replayed(answer)),
         Begun::Run(call) => match run(&call).await {
             Ok(answer) => Ok(respond(answer)),
             Err(e) => {
@@ -67,7 +67,19 @@ pub(super) async fn once_within<T: Serialize>(
 ) -> Result<Response, Problem> {
     let call = state.services.call(scope, route, &key.0, hash(route, request)?)?;
     let given = run(&call).await?;
-    Ok(if given.replayed { replay(given.answer) } else { respond(given.answer) })
+    Ok(if given.replayed { replayed(given.answer) } else { respond(given.answer) })
+}
+
+/// The answer that [`once`] kept for this key within `scope`, if there is one; nothing is begun.
+pub(super) async fn kept<T: Serialize>(
+    state: &State,
+    scope: &str,
+    route: &'static str,
+    key: &IdempotencyKey,
+    request: &T,
+) -> Result<Option<Response>, Problem> {
+    let hash = hash(route, request)?;
+    Ok(state.services.kept_answer(scope, route, &key.0, hash).await?.map(replayed))
 }
 
 fn hash<T: Serialize>(route: &str, request: &T) -> Result<[u8; 32], Problem> {
@@ -76,7 +88,7 @@ fn hash<T: Serialize>(route: &str, request: &T) -> Result<[u8; 32], Problem> {
     Ok(sha256_parts(&[route.as_bytes(), b"\0", &body]))
 }
 
-fn replay(answer: Answer) -> Response {
+fn replayed(answer: Answer) -> Response {
     let mut response = respond(answer);
     response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     response

@@ -4,11 +4,12 @@ use crate::domain::evidence::Pose;
 use crate::domain::template::PoseBin;
 
 /// Largest yaw and pitch of a frontal sample, in degrees. Pitch is measured from the camera's
-/// axis, and a phone held low or a laptop's camera shifts it by some 10°, hence the wider limit.
-pub const FRONTAL_MAX: (f32, f32) = (12.0, 16.0);
-/// Least angle of a turned sample along its own axis, in degrees: far enough from frontal that
+/// axis, and a phone held low or a laptop's camera shifts it by some 10°, hence the wider limit. The policy of
+/// the quality check asks for the same, so that whoever passes it can be enrolled.
+pub const FRONTAL_MAX: (f32, f32) = (15.0, 20.0);
+/// Least yaw and pitch of a turned sample along its own axis, in degrees: far enough from frontal that
 /// noise of a few degrees doesn't move a sample from one bin to the other.
-pub const TURNED_MIN: f32 = 18.0;
+pub const TURNED_MIN: (f32, f32) = (18.0, 22.0);
 /// Largest angle of any sample along its own axis, in degrees: beyond it half of the face is out
 /// of sight, and face embeddings don't hold.
 pub const TURNED_MAX: f32 = 55.0;
@@ -20,8 +21,8 @@ pub const ROLL_MAX: f32 = 35.0;
 /// The bin of a pose; `None` between bins, too far out, or where the pose is not a number.
 pub fn bin(pose: Pose) -> Option<PoseBin> {
     let (yaw, pitch) = (pose.yaw, pose.pitch);
-    let turned = |along: f32, across: f32| {
-        (TURNED_MIN..=TURNED_MAX).contains(&along.abs())
+    let turned = |along: f32, across: f32, least: f32| {
+        (least..=TURNED_MAX).contains(&along.abs())
             && across.abs() <= ACROSS_MAX
             && along.abs() >= across.abs()
     };
@@ -30,9 +31,9 @@ pub fn bin(pose: Pose) -> Option<PoseBin> {
         None
     } else if yaw.abs() <= FRONTAL_MAX.0 && pitch.abs() <= FRONTAL_MAX.1 {
         Some(PoseBin::Frontal)
-    } else if turned(yaw, pitch) {
+    } else if turned(yaw, pitch, TURNED_MIN.0) {
         Some(if yaw > 0.0 { PoseBin::Left } else { PoseBin::Right })
-    } else if turned(pitch, yaw) {
+    } else if turned(pitch, yaw, TURNED_MIN.1) {
         Some(if pitch > 0.0 { PoseBin::Up } else { PoseBin::Down })
     } else {
         None
@@ -110,7 +111,8 @@ mod tests {
     #[test]
     fn bins_in_degrees() {
         assert_eq!(bin(pose(0.0, 10.0)), Some(PoseBin::Frontal));
-        assert_eq!(bin(pose(15.0, 0.0)), None);
+        assert_eq!(bin(pose(15.0, 20.0)), Some(PoseBin::Frontal));
+        assert_eq!(bin(pose(16.0, 0.0)), None);
         assert_eq!(bin(pose(30.0, -10.0)), Some(PoseBin::Left));
         assert_eq!(bin(pose(-30.0, 10.0)), Some(PoseBin::Right));
         assert_eq!(bin(pose(5.0, 22.0)), Some(PoseBin::Up));

@@ -136,36 +136,24 @@ fn objected(mut verdict: Verdict, recorded: &Verdict) -> Verdict {
 
 /// The policy that a verdict names: the one in use, or one that this release has.
 pub fn policy_of(id: &str, in_use: &Policy) -> Option<Policy> {
-    [in_use.clone(), Policy::balanced(), Policy::strict()].into_iter().find(|p| p.id() == id)
+    [in_use.clone(), Policy::convenience(), Policy::balanced(), Policy::strict()]
+        .into_iter()
+        .find(|p| p.id() == id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::challenge::{Challenge, Motion};
-    use crate::domain::evidence::{IdentityEvidence, MediaFacts, SpeechEvidence};
     use crate::domain::step::Step;
     use crate::env::Millis;
-
-    fn evidence(challenge: Challenge) -> Evidence {
-        Evidence {
-            version: EVIDENCE_VERSION,
-            challenge,
-            media: MediaFacts::default(),
-            models: std::collections::BTreeMap::new(),
-            frames: vec![],
-            identity: IdentityEvidence::default(),
-            spoof: None,
-            speech: SpeechEvidence::default(),
-        }
-    }
 
     fn challenge() -> Challenge {
         Challenge::new(vec![4, 7, 1, 9], vec![Motion::Left], Millis(0), Millis(9)).unwrap()
     }
 
     fn bundle() -> Bundle {
-        let (evidence, policy) = (evidence(challenge()), Policy::balanced());
+        let (evidence, policy) = (Evidence::nothing(challenge()), Policy::balanced());
         Bundle {
             version: BUNDLE_VERSION,
             verification: "ver_01JD3ZP3V5Q8W9X0Y1Z2A3B4C5".parse().unwrap(),
@@ -214,7 +202,7 @@ mod tests {
     #[test]
     fn two_attempts_are_replayed_together() {
         let first = bundle();
-        let evidence = evidence(challenge().only(Step::Speech, 1));
+        let evidence = Evidence::nothing(challenge().only(Step::Speech, 1));
         let base = Base { attempt: 1, verdict: &first.verdict, distance: Some(0.25) };
         let verdict = judge_repeat(&evidence, Step::Speech, &base, &first.policy);
         let earlier = EarlierAttempt {

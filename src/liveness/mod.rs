@@ -19,7 +19,9 @@
 //! checks that look for attacks (sync, pad, injection) are *weighed*: each gives a log-likelihood ratio that its reliability shrinks towards
 //! zero. What speaks against a capture adds up, and rejects it from `fusion.reject_llr` on; what speaks for it
 //! in one of them makes up for nothing in another, since each looks for another attack. A weighed check that
-//! fails, or is left open, sends the capture to review. Everything passed: verified.
+//! fails sends the capture to review, and so does one that is left open, unless its ratio before
+//! shrinking was measured and says little against the capture (`sync.open_llr`, `fusion.open_llr`).
+//! Everything passed: verified.
 
 pub mod bundle;
 mod continuity;
@@ -90,6 +92,12 @@ fn is_attack(checks: &[CheckResult], policy: &Policy) -> bool {
     against <= policy.fusion.reject_llr
 }
 
+/// The log-likelihood ratio before its reliability shrank it; `None` where nothing was measured.
+fn unshrunk(check: &CheckResult) -> Option<f32> {
+    let (llr, reliability) = (check.llr?, check.reliability?);
+    (reliability > 0.0).then(|| llr / reliability)
+}
+
 fn fuse(checks: &[CheckResult], policy: &Policy) -> Decision {
     let gates = || checks.iter().filter(|c| !is_weighed(c.check));
     let passed_over = |check| match check {
@@ -98,7 +106,8 @@ fn fuse(checks: &[CheckResult], policy: &Policy) -> Decision {
     };
     let settled = |c: &CheckResult| match c.status {
         Status::Pass => true,
-        Status::Inconclusive => c.llr.unwrap_or(0.0) >= passed_over(c.check),
+        // Neither what was not measured nor a doubt that rests on little may be passed over.
+        Status::Inconclusive => unshrunk(c).is_some_and(|llr| llr >= passed_over(c.check)),
         Status::Fail | Status::Unavailable => false,
     };
     if gates().any(|c| c.status == Status::Fail) || is_attack(checks, policy) {
@@ -179,7 +188,15 @@ mod tests {
         ] {
             assert_eq!(fuse(&checks(gate, pad, llr), &p), decision, "{gate:?} {pad:?}");
         }
+        let mut little = checks(Pass, Inconclusive, f32::NAN);
+        assert_eq!(fuse(&little, &p), Decision::Review, "not measured");
         let convenience = Policy::convenience();
+        for (llr, decision) in [(-0.4, Decision::Verified), (-1.2, Decision::Review)] {
+            for reliability in [1.0, 0.3] {
+                little[2] = little[2].clone().weighing(llr, reliability);
+                assert_eq!(fuse(&little, &convenience), decision, "{llr} {reliability}");
+            }
+        }
         for (pad, llr, decision) in [
             (Inconclusive, -0.2, Decision::Verified),
             (Inconclusive, -1.0, Decision::Review),

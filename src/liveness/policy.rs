@@ -78,6 +78,9 @@ pub struct SpeechPolicy {
     /// some 100 ms apart in browsers' recorders. Speech further out was not said on camera, and
     /// is not counted.
     pub outside_ms: i64,
+    /// How much longer a recording may run from its first word to its end than time has passed since
+    /// the digits were shown, in milliseconds: devices' clocks tick differently, by far less than this.
+    pub prompt_slack_ms: i64,
     /// Least speech for each digit asked, in milliseconds. A quickly read digit has 200–300 ms, of
     /// which voice activity may miss the soft ends.
     pub min_speech_per_digit_ms: i64,
@@ -302,6 +305,7 @@ impl Policy {
             },
             speech: SpeechPolicy {
                 outside_ms: 500,
+                prompt_slack_ms: 500,
                 min_speech_per_digit_ms: 80,
                 noisy_below_db: 6.0,
                 loud_room_db: -45.0,

@@ -28,7 +28,7 @@ pub struct Base<'a> {
 }
 
 /// The step that can be done again alone: the only thing that failed, with the picture, the one face
-/// and the other step found good.
+/// and the other step found good. Nothing of a recording that was not made live stands.
 pub fn step_to_repeat(verdict: &Verdict, policy: &Policy) -> Option<Step> {
     let status = |check| verdict.check(check).map(|c| c.status);
     let passed = |check| status(check) == Some(Status::Pass);
@@ -37,7 +37,8 @@ pub fn step_to_repeat(verdict: &Verdict, policy: &Policy) -> Option<Step> {
         .find(|s| status(s.check()) == Some(Status::Fail) && passed(s.other().check()))?;
     let sound = passed(Check::Quality) && passed(Check::Continuity);
     let attack = verdict.check(Check::Pad).is_none() || is_attack(&verdict.checks, policy);
-    (verdict.decision == Decision::Rejected && sound && !attack).then_some(step)
+    let live = !verdict.reasons().any(|r| r == ReasonCode::SpokenEarly);
+    (verdict.decision == Decision::Rejected && sound && live && !attack).then_some(step)
 }
 
 /// Judges a capture that repeats `step`, with the other step's result taken from `base`.

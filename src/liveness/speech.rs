@@ -4,6 +4,8 @@
 //! silence whatever a transcription model makes of it. Then the transcript is held against the
 //! asked digits by edit distance, beside the model's score for the asked digits over their best
 //! rivals: the score can forgive one misheard digit, and can cast doubt on an exact transcript.
+//! Nobody can say digits before they are shown: a recording that was sent sooner than it could have
+//! been made since then was not recorded, but made faster than time goes.
 //! Someone who breaks off and begins anew is right when the second go is; see [`Reading`].
 //! Score: share of the asked digits that were heard (one minus edit distance over length).
 
@@ -35,6 +37,9 @@ pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPoli
         let noise = (noisy || loud).then_some(ReasonCode::TooNoisy);
         return fail(std::iter::once(ReasonCode::NoSpeech).chain(noise).collect());
     }
+    if began_before_prompt(evidence, p) {
+        return fail(vec![ReasonCode::SpokenEarly]);
+    }
     let Some(transcript) = &evidence.speech.transcript else {
         let reasons = vec![ReasonCode::SpeechUnavailable];
         return result(Check::Speech, Status::Unavailable, None, None, reasons);
@@ -61,6 +66,17 @@ pub(super) fn check(evidence: &Evidence, timeline: &Timeline<'_>, p: &SpeechPoli
         Some(score) => checked.weighing((score * asked.len() as f32).clamp(-MAX_LLR, MAX_LLR), 1.0),
         None => checked,
     }
+}
+
+/// Whether the first word must have been said before the digits were shown: less time went by from
+/// then until the file had come than the file holds from its first word to its end.
+fn began_before_prompt(evidence: &Evidence, p: &SpeechPolicy) -> bool {
+    let (media, speech) = (&evidence.media, &evidence.speech.segments);
+    let Some(received) = media.received_at else { return false };
+    let Some(first) = speech.iter().map(|s| s.start_ms).min() else { return false };
+    let since_prompt = received.0.saturating_sub(evidence.challenge.issued_at.0);
+    let spoken_for = media.duration_ms.saturating_sub(first);
+    spoken_for > since_prompt.saturating_add(p.prompt_slack_ms)
 }
 
 /// The typical level of the voice band in dB relative to full scale; `None` without an envelope.

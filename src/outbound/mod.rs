@@ -1,4 +1,5 @@
-//! Calls that the service makes: to the app's graph and to generators' webhooks.
+//! Calls that the service makes: to the app's graph, to generators' webhooks, to witnesses, and to
+//! the [`bucket`] that holds the log's tiles.
 //!
 //! The addresses come from the configuration or from whoever registered them, so they are hostile:
 //! HTTPS only, no address inside the operator's network (checked on what the name resolves to, for
@@ -6,6 +7,7 @@
 //! on time and on the answer. A [`Policy`] can open the first two for a graph beside the service.
 
 mod address;
+pub mod bucket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use ureq::Agent;
 use ureq::config::AutoHeaderValue;
-use ureq::http::{Method, Request, Uri};
+use ureq::http::{Method, Request, Response, Uri};
 use ureq::unversioned::transport::DefaultConnector;
 
 /// What may be called, and how.
@@ -177,22 +179,29 @@ impl Outbound {
             let _permit = permit;
             send(&agent, request, most)
         });
-        done.await.unwrap_or_else(|_| Err(Error::Unreachable("the call broke off".into())))
+        let answer =
+            done.await.unwrap_or_else(|_| Err(Error::Unreachable("the call broke off".into())))?;
+        Ok(Answer { status: answer.status().as_u16(), body: answer.into_body() })
+    }
+
+    /// Sends a request to a URL that [`check`](Self::check) let through, on this thread.
+    fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Error> {
+        send(&self.agent, request, self.policy.max_answer)
     }
 }
 
 const AGENT: &str = concat!("cameo/", env!("CARGO_PKG_VERSION"));
 
-fn send(agent: &Agent, request: Request<Vec<u8>>, most: u64) -> Result<Answer, Error> {
+fn send(agent: &Agent, request: Request<Vec<u8>>, most: u64) -> Result<Response<Vec<u8>>, Error> {
     let answered = if request.method() == Method::GET {
         agent.run(request.map(|_| ()))
     } else {
         agent.run(request)
     };
     let answer = answered.map_err(|e| cause(&e, most))?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().into_with_config().limit(most);
-    Ok(Answer { status, body: body.read_to_vec().map_err(|e| cause(&e, most))? })
+    let (parts, body) = answer.into_parts();
+    let body = body.into_with_config().limit(most).read_to_vec();
+    Ok(Response::from_parts(parts, body.map_err(|e| cause(&e, most))?))
 }
 
 /// The cause without the URL: it may hold a secret.

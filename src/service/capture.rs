@@ -9,6 +9,7 @@ use super::measure::{self, Measured, Measurer};
 use super::{Error, Result};
 use crate::domain::challenge::Challenge;
 use crate::domain::evidence::MediaFacts;
+use crate::env::Millis;
 use crate::infer::Models;
 use crate::media;
 
@@ -35,6 +36,10 @@ pub struct Capture<'a> {
     pub bytes: u64,
     /// Its SHA-256, lower-case hexadecimal.
     pub sha256: String,
+    /// When all of it had come; `None` where it was not sent in answer to the challenge.
+    pub received: Option<Millis>,
+    /// Whether small pictures for a reviewer are picked ([`Measured::key_frames`]).
+    pub key_frames: bool,
 }
 
 /// Decodes and measures one capture that answers `challenge`, on this thread. Between two events
@@ -46,7 +51,7 @@ pub fn measure_capture(
     decoder: &media::Decoder,
     models: &Models,
     challenge: Challenge,
-    Capture { path, bytes, sha256 }: Capture<'_>,
+    Capture { path, bytes, sha256, received, key_frames }: Capture<'_>,
     cancelled: impl Fn() -> bool,
 ) -> Result<(Measured, Timings)> {
     let measuring = |e: measure::Error| match e {
@@ -57,8 +62,9 @@ pub fn measure_capture(
     };
     let started = Instant::now();
     let mut timings = Timings::default();
-    let mut facts = MediaFacts { bytes, sha256, ..MediaFacts::default() };
-    let mut measurer = Measurer::new(models, challenge).map_err(measuring)?;
+    let mut facts = MediaFacts { bytes, sha256, received_at: received, ..MediaFacts::default() };
+    let measurer = Measurer::new(models, challenge).map_err(measuring)?;
+    let mut measurer = measurer.keeping_frames(key_frames);
     let mut decoding = decoder.start(path.to_owned(), 2);
     while let Some(event) = decoding.blocking_next() {
         if cancelled() {

@@ -14,7 +14,7 @@ use crate::run_tx;
 use crate::store::Tx;
 use crate::store::cameos::{self, Cameo, CameoState};
 use crate::store::consents::{self, Consent, ConsentKind};
-use crate::store::{grants, token_status};
+use crate::store::{grants, key_frames, token_status};
 use crate::tlog::Kind;
 
 /// One version of a person's consent.
@@ -158,9 +158,10 @@ impl Inner {
             ledger.write(tx).await?;
             consents::append(tx, &row).await?;
             match kind {
-                // No grant outlives the consent that it was given under.
+                // No grant outlives the consent that it was given under, nor does a picture.
                 ConsentKind::Withdrawn => {
                     grants::revoke_all(tx, id, now).await?;
+                    key_frames::delete_of(tx, &cameo.subject).await?;
                 }
                 ConsentKind::Given => grants::forget_used(tx, id, &GrantRef::Standing).await?,
                 ConsentKind::Changed => {}

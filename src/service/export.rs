@@ -24,8 +24,8 @@ use crate::run_tx;
 use crate::store::cameos::{self, Cameo};
 use crate::store::uses::{self, UseOutcome};
 use crate::store::{
-    Tx, attempts, consents, grants, graph, outcomes, requests, subjects, takedowns, texts,
-    verifications,
+    Tx, attempts, consents, grants, graph, key_frames, outcomes, requests, subjects, takedowns,
+    texts, verifications,
 };
 use crate::tlog::Kind;
 
@@ -94,6 +94,15 @@ impl Inner {
                     let place = evidence_place(&v.id, a.attempt);
                     let evidence: Evidence = person.open(Sealed::Evidence, &place, &sealed)?;
                     archive.json(&format!("evidence/{}-{}.json", v.id, a.attempt), &evidence)?;
+                }
+                for k in key_frames::list(tx, &v.id, a.attempt).await? {
+                    let sealed = key_frames::sealed(tx, &v.id, a.attempt, k.n).await?;
+                    let place = super::key_frames::place(&v.id, a.attempt, k.n);
+                    if let Some(sealed) = sealed {
+                        let jpeg = person.open_bytes(Sealed::KeyFrame, &place, &sealed)?;
+                        let name = format!("key-frames/{}-{}-{}.jpg", v.id, a.attempt, k.n);
+                        archive.add(&name, &jpeg)?;
+                    }
                 }
                 tried.push(json!({
                     "attempt": a.attempt, "challenge": a.challenge,
@@ -309,6 +318,7 @@ Everything that this service keeps of one person.
 person.json      the app's id of the person, their pseudonym in the log, who they follow mutually
 verifications/   each verification with its attempts and verdicts
 evidence/        what was measured of each recording (numbers, no pictures)
+key-frames/      small pictures of a recording that a reviewer has to decide on, until they have
 cameo.json       the cameo
 template.json    the face and voice vectors: biometric data, keep them safe
 consents/        a signed receipt for each version of the consent, as JSON and as COSE

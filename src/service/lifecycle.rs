@@ -3,6 +3,7 @@
 //! Each takes effect in the transaction of its log entry: a use that is decided later sees it, and
 //! the status list says so from then on.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::consent::active;
@@ -15,7 +16,7 @@ use crate::receipt::deletion::{Certificate, Destroyed};
 use crate::run_tx;
 use crate::store::cameos::{self, CameoState};
 use crate::store::deletions::{self, Deletion};
-use crate::store::{erasure, log, subjects, token_status};
+use crate::store::{Engine, erasure, key_frames, log, subjects, token_status};
 use crate::tlog::Kind;
 
 /// How a freeze or a thaw ended.
@@ -29,7 +30,7 @@ pub struct Frozen {
 
 impl Inner {
     /// Freezes a cameo at once: from the return of this call no token is issued, and those under way
-    /// are suspended. Freezing a frozen one changes nothing.
+    /// are suspended. Key frames of a case in review go too. Freezing a frozen one changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -57,6 +58,9 @@ impl Inner {
             let person = self.person(tx, &cameo.subject).await?;
             let since = freeze.then_some(now);
             cameos::set_frozen(tx, id, since).await?;
+            if freeze {
+                key_frames::delete_of(tx, &cameo.subject).await?;
+            }
             let (kind, tokens) = if freeze {
                 (Kind::CameoFrozen, token_status::suspend(tx, id, now).await?)
             } else {
@@ -101,6 +105,7 @@ impl Inner {
                 Destroyed::sealed("template", &remains.templates),
                 Destroyed::sealed("evidence", &remains.evidence),
                 Destroyed::sealed("candidate", &remains.candidates),
+                Destroyed::sealed("key_frame", &remains.key_frames),
                 Destroyed::unread("capture", remains.captures.len() as u64),
             ];
             if let Some(subject) = &subject {
@@ -153,9 +158,13 @@ impl Inner {
         found.ok_or(Error::NotFound("certificate of deletion"))
     }
 
-    /// Takes what was deleted off the disk. Where readers are in the way, the sweep does it later:
-    /// the key is gone in any case.
+    /// Takes what was deleted off the disk. Where readers are in the way, or the tables were rewritten
+    /// a moment ago, the sweep does it later: the key is gone in any case.
     async fn scrub(&self) {
+        if !self.may_rewrite() {
+            self.unscrubbed.store(true, std::sync::atomic::Ordering::SeqCst);
+            return;
+        }
         for pause in [0, 20, 100, 500] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             if self.db().scrub().await.is_ok() {
@@ -165,6 +174,21 @@ impl Inner {
         }
         self.unscrubbed.store(true, std::sync::atomic::Ordering::SeqCst);
         tracing::warn!("what was deleted is still in the write-ahead log: the sweep empties it");
+    }
+
+    /// Whether it is time again, and if so, from now on.
+    fn may_rewrite(&self) -> bool {
+        let every = self.settings().rewrite_every;
+        if every.is_zero() || self.db().engine() == Engine::Sqlite {
+            return true;
+        }
+        let now = self.clock().now();
+        let mut last = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last <= now.minus(every));
+        if due {
+            *last = Some(now);
+        }
+        due
     }
 
     /// Does what [`Inner::delete_cameo`] could not, for readers in its way.

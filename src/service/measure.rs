@@ -1,7 +1,7 @@
 //! Measuring a capture: frames and sound in, evidence and a template out.
 //!
 //! A [`Measurer`] sees each frame once, keeps numbers and a few small crops of it, and forgets the
-//! picture. The face is tracked in every frame; the models that judge (anti-spoof, embedding) see
+//! picture; where it is told to ([`Measurer::keeping_frames`]), it hands out a few small ones for a reviewer. The face is tracked in every frame; the models that judge (anti-spoof, embedding) see
 //! a handful of frames spread over the capture, and more where the track was lost or the head
 //! came back from a turn, so that a face can't be swapped unseen. They run at the end, on what
 //! turned out to be the best crops. The same capture gives the same evidence.
@@ -13,6 +13,7 @@ use crate::domain::evidence::{
     EVIDENCE_VERSION, Evidence, FaceEvidence, FrameEvidence, IdentityEvidence, IdentitySample,
     MediaFacts, Pose, SpeechEvidence, SpeechSegment, SpoofEvidence, SpoofSample, Transcript,
 };
+use crate::domain::key_frame::View;
 use crate::domain::template::{FaceTemplate, PoseBin, Template, VoiceTemplate};
 use crate::identity::quality::FaceQuality;
 use crate::identity::select::Selector;
@@ -23,8 +24,11 @@ use crate::infer::{self, Models};
 
 use super::spread::Spread;
 
+mod key_frames;
 mod sound;
 
+pub use key_frames::{KeyFrame, MAX_SIDE as KEY_FRAME_SIDE};
+use key_frames::{Picker, Small};
 pub use sound::envelope;
 use sound::{levels, to_ms};
 
@@ -70,6 +74,8 @@ pub struct Measured {
     /// What would be kept of the person; `None` where no frontal face was seen or no embedding
     /// model is installed.
     pub template: Option<Template>,
+    /// Pictures for a reviewer: none unless [`Measurer::keeping_frames`] was asked for.
+    pub key_frames: Vec<KeyFrame>,
 }
 
 impl std::fmt::Debug for Measured {
@@ -87,6 +93,8 @@ pub struct Measurer<'m> {
     spoof: Samples<Vec<Crop>>,
     identity: Samples<Crop>,
     best: Selector<Option<Portrait>>,
+    /// `None` where no key frames are wanted.
+    picker: Option<Picker>,
     seen_a_face: bool,
     /// A face that might be another one has not been compared yet.
     doubt: bool,
@@ -106,6 +114,8 @@ struct Sample<T> {
     t_ms: i64,
     pose: Pose,
     crop: T,
+    /// The whole frame for a reviewer, where key frames are wanted.
+    small: Option<Small>,
 }
 
 /// Samples spread over the capture, and those taken on top.
@@ -137,11 +147,19 @@ impl<'m> Measurer<'m> {
             spoof: Samples::new(SPOOF_SAMPLES),
             identity: Samples::new(IDENTITY_SAMPLES),
             best: Selector::new(),
+            picker: None,
             seen_a_face: false,
             doubt: false,
             sound: Vec::new(),
             sound_start_ms: 0,
         })
+    }
+
+    /// Whether a few small pictures of the capture come out too ([`Measured::key_frames`]).
+    #[must_use]
+    pub fn keeping_frames(mut self, keep: bool) -> Self {
+        self.picker = keep.then(Picker::default);
+        self
     }
 
     /// The next frame: `height` rows of `width` pixels of red, green, blue. Times are milliseconds
@@ -171,7 +189,11 @@ impl<'m> Measurer<'m> {
             let cut = seen.evidence.change >= CUT_CHANGE;
             let another = !first && (face.fresh || cut);
             self.doubt |= another || (!first && self.turned_back(evidence));
-            let of = |crop| Sample { index, t_ms, pose: evidence.pose, crop };
+            if let Some(picker) = &mut self.picker {
+                let quality = FaceQuality::of(evidence).unified_quality_score;
+                picker.offer(&frame, t_ms, evidence.pose, quality)?;
+            }
+            let of = |crop| Sample { index, t_ms, pose: evidence.pose, crop, small: None };
             self.sample_spoof(&frame, face, another, of)?;
             self.sample_identity(&frame, face, evidence, (index, t_ms))?;
         }
@@ -227,7 +249,8 @@ impl<'m> Measurer<'m> {
             },
             None => None,
         };
-        Ok(Measured { evidence, template })
+        let key_frames = self.picker.map(Picker::finish).unwrap_or_default();
+        Ok(Measured { evidence, template, key_frames })
     }
 
     /// Whether the head has just come back to where it can be compared.
@@ -247,7 +270,8 @@ impl<'m> Measurer<'m> {
         let extra = another && self.spoof.has_room();
         let sample = of(Vec::new());
         if extra || self.spoof.spread.wants(sample.t_ms) {
-            let sample = Sample { crop: model.crops(frame, &face.area)?, ..sample };
+            let small = self.small(frame, sample.t_ms)?;
+            let sample = Sample { crop: model.crops(frame, &face.area)?, small, ..sample };
             self.spoof.take(sample, extra);
         }
         Ok(())
@@ -265,7 +289,8 @@ impl<'m> Measurer<'m> {
         let extra = self.doubt && self.identity.has_room();
         let wanted = is_comparable(pose) && (extra || self.identity.spread.wants(t_ms));
         if wanted && let Some(crop) = model.align(frame, &face.mesh)? {
-            self.identity.take(Sample { index, t_ms, pose, crop }, extra);
+            let small = self.small(frame, t_ms)?;
+            self.identity.take(Sample { index, t_ms, pose, crop, small }, extra);
             self.doubt = false;
         }
         let mut failure = None;
@@ -284,14 +309,30 @@ impl<'m> Measurer<'m> {
         failure.map_or(Ok(()), |e| Err(e.into()))
     }
 
+    fn small(&self, frame: &Frame<'_>, t_ms: i64) -> Result<Option<Small>, Error> {
+        Ok(self.picker.as_ref().map(|_| Small::of(frame, t_ms)).transpose()?)
+    }
+
+    /// Hands the sample that is furthest on the wrong side of a threshold to the reviewer.
+    fn show<T>(&mut self, view: View, worst: Option<Sample<T>>) {
+        if let (Some(picker), Some(small)) = (&mut self.picker, worst.and_then(|s| s.small)) {
+            picker.doubt(view, small);
+        }
+    }
+
     fn judge_spoof(&mut self) -> Result<Option<SpoofEvidence>, Error> {
         let Some(model) = &self.models.antispoof else { return Ok(None) };
-        let mut samples = Vec::new();
+        let (threshold, mut samples) = (model.threshold(), Vec::new());
+        let mut worst: Option<(f32, Sample<_>)> = None;
         for s in self.spoof.drain() {
             let live = model.live(&s.crop)?;
             samples.push(SpoofSample { index: s.index, t_ms: s.t_ms, live });
+            if live < worst.as_ref().map_or(threshold, |(least, _)| *least) {
+                worst = Some((live, s));
+            }
         }
-        Ok(Some(SpoofEvidence { threshold: model.threshold(), samples }))
+        self.show(View::LeastLive, worst.map(|(_, s)| s));
+        Ok(Some(SpoofEvidence { threshold, samples }))
     }
 
     /// The template's samples, and the frontal vector that others are compared with.
@@ -331,10 +372,15 @@ impl<'m> Measurer<'m> {
             .map(|(_, v)| v.clone());
         let mut evidence = IdentityEvidence { threshold: model.threshold(), samples: Vec::new() };
         let Some(reference) = reference.or(nearest) else { return Ok(evidence) };
-        for (s, vector) in kept.iter().zip(&vectors) {
+        let mut worst: Option<(f32, Sample<_>)> = None;
+        for (s, vector) in kept.into_iter().zip(&vectors) {
             let distance = model.model().metric.distance(&reference, vector);
             evidence.samples.push(IdentitySample { index: s.index, t_ms: s.t_ms, distance });
+            if distance > worst.as_ref().map_or(evidence.threshold, |(most, _)| *most) {
+                worst = Some((distance, s));
+            }
         }
+        self.show(View::LeastAlike, worst.map(|(_, s)| s));
         Ok(evidence)
     }
 
@@ -437,7 +483,10 @@ mod tests {
             let t_ms = i64::from(i) * 33;
             let extra = i % 7 == 0 && samples.has_room();
             if extra || samples.spread.wants(t_ms) {
-                samples.take(Sample { index: i, t_ms, pose: Pose::default(), crop: () }, extra);
+                samples.take(
+                    Sample { index: i, t_ms, pose: Pose::default(), crop: (), small: None },
+                    extra,
+                );
             }
         }
         let all = samples.drain();

@@ -1,7 +1,7 @@
 //! The use cases: what the app, a generator, a reviewer and an auditor can do.
 //!
 //! This is where the rooms meet. [`onboard`] issues challenges and takes captures, [`verify`] judges
-//! them, [`duplicates`] asks whether a face is enrolled already, [`review`] lets a person decide, [`consent`] keeps permissions, [`grants`] those to single
+//! them, [`duplicates`] asks whether a face is enrolled already, [`review`] lets a person decide and [`key_frames`] what they may look at, [`consent`] keeps permissions, [`grants`] those to single
 //! people, [`decisions`] says what they come to, [`resolve`] hands out tokens, [`audit`] shows the
 //! log, [`publish`] its tiles, and [`selfaudit`] checks it. Every effect and its log entry are one
 //! transaction.
@@ -22,6 +22,7 @@ pub mod generators;
 pub mod grants;
 pub mod graph;
 pub mod issue;
+pub mod key_frames;
 mod ledger;
 pub mod lifecycle;
 pub mod measure;
@@ -108,8 +109,11 @@ pub struct Inner {
     gallery: gallery::Gallery,
     /// Wakes the messenger.
     mail: tokio::sync::Notify,
-    /// What was deleted may still be in the write-ahead log.
+    /// What was deleted may still be on the disk: in SQLite's write-ahead log, in PostgreSQL's dead
+    /// rows.
     unscrubbed: std::sync::atomic::AtomicBool,
+    /// When PostgreSQL's tables were last rewritten.
+    rewritten: std::sync::Mutex<Option<crate::env::Millis>>,
     /// Looks into uploads that may run at once.
     looks: tokio::sync::Semaphore,
     publication: publish::Publication,
@@ -136,6 +140,8 @@ impl Services {
         let batch = Batcher::new(parts.db.clone(), signing.clone().signer_of_batches());
         let publication = publish::Publication::new(&parts.settings.log);
         let workers = parts.settings.workers.max(1);
+        // An earlier process may have left it to its sweep.
+        let unscrubbed = !parts.settings.rewrite_every.is_zero();
         let services = Self(Arc::new(Inner {
             parts,
             signing,
@@ -147,7 +153,8 @@ impl Services {
             lookups: access::Lookups::default(),
             gallery: gallery::Gallery::default(),
             mail: tokio::sync::Notify::new(),
-            unscrubbed: std::sync::atomic::AtomicBool::new(false),
+            unscrubbed: std::sync::atomic::AtomicBool::new(unscrubbed),
+            rewritten: std::sync::Mutex::default(),
             looks: tokio::sync::Semaphore::new(workers),
             publication,
             work: tokio::sync::Notify::new(),

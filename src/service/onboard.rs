@@ -77,7 +77,8 @@ pub enum Received {
 }
 
 /// Prefix of client tokens, so that secret scanners know them.
-const CLIENT_TOKEN_PREFIX: &str = "cameo_client_";
+/// What every client token begins with.
+pub const CLIENT_TOKEN_PREFIX: &str = "cameo_client_";
 /// How long after its challenge's time what came of an upload lies at most.
 const PART_AGE: std::time::Duration = std::time::Duration::from_mins(30);
 /// The longest locale and text version.
@@ -313,12 +314,13 @@ impl Services {
         let queueing = tokio::spawn(async move {
             let stored = incoming.keep(&verification.id, verification.attempt)?;
             let queued = services.queue(&verification, &stored).await;
-            // Where the commit's fate is unknown the file stays: the next start's sweep decides.
+            // Where the commit's fate is unknown the file stays: a later sweep decides.
             let unknown = matches!(&queued, Err(Error::Store(store::Error::CommitUnknown(_))));
-            if queued.is_err() && !unknown {
+            let taken = matches!(&queued, Ok((_, true)));
+            if !taken && !unknown {
                 services.spool.delete(&stored.name);
             }
-            queued
+            queued.map(|(verification, _)| verification)
         });
         let queued =
             queueing.await.map_err(|e| Error::Internal(format!("queueing broke off: {e}")))??;
@@ -342,10 +344,10 @@ impl Services {
 
     async fn incoming(&self, verification: &Verification, part: Part) -> Result<Incoming> {
         let max = self.settings().max_capture_bytes;
-        let Part::From { offset, .. } = part else {
-            return self.spool.receive(max, self.entropy());
-        };
         let name = spool::part(&verification.id, verification.attempt);
+        let Part::From { offset, .. } = part else {
+            return self.spool.receive(&name, max, self.entropy());
+        };
         let mut incoming = self.spool.resume(&name, max, self.entropy()).await?;
         if offset == 0 {
             incoming.restart().await?;
@@ -397,17 +399,24 @@ impl Services {
         }
     }
 
+    /// The verification with its capture, and whether that is this file and not the same sent twice at
+    /// once.
     async fn queue(
         &self,
         verification: &Verification,
         stored: &super::spool::Stored,
-    ) -> Result<Verification> {
+    ) -> Result<(Verification, bool)> {
         let id = &verification.id;
         let now = self.clock().now();
-        let queued = run_tx!(self.db(), "onboard.capture", |tx| {
-            match captures_seen::see(tx, &stored.sha256, id, now).await? {
-                Seen::First => {}
-                Seen::Before { .. } => return Err(Error::CaptureReplayed),
+        let (queued, taken) = run_tx!(self.db(), "onboard.capture", |tx| {
+            if captures_seen::see(tx, &stored.sha256, id, now).await? == Seen::Before {
+                let current = get(tx, id).await?;
+                let same = current.capture.as_ref().is_some_and(|c| c.sha256 == stored.sha256);
+                return if same && current.attempt == verification.attempt {
+                    Ok((current, false))
+                } else {
+                    Err(Error::CaptureReplayed)
+                };
             }
             let capture =
                 NewCapture { file: &stored.name, sha256: &stored.sha256, bytes: stored.bytes };
@@ -419,12 +428,14 @@ impl Services {
                     other => Error::WrongState(other),
                 });
             }
-            get(tx, id).await
+            Ok((get(tx, id).await?, true))
         })?;
-        self.progress.set(id, Stage::Queued);
-        self.work.notify_one();
-        metrics::counter!("cameo_captures_received_total").increment(1);
-        Ok(queued)
+        if taken {
+            self.progress.set(id, Stage::Queued);
+            self.work.notify_one();
+            metrics::counter!("cameo_captures_received_total").increment(1);
+        }
+        Ok((queued, taken))
     }
 }
 

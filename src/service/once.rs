@@ -89,6 +89,25 @@ impl Inner {
         }
     }
 
+    /// The answer that was kept for such a call, if it was carried out. For who can't be known any
+    /// more, since that very answer replaced their credential; nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad key.
+    pub async fn kept_answer(
+        &self,
+        scope: &str,
+        route: &'static str,
+        key: &str,
+        request_hash: [u8; 32],
+    ) -> Result<Option<Answer>> {
+        let call = self.call(scope, route, key, request_hash)?;
+        let mut tx = self.db().read().await?;
+        let kept = idempotency::kept(&mut tx, &call.scope, &call.key).await?;
+        let own = kept.filter(|k| k.request_hash == call.request_hash).and_then(|k| k.response);
+        own.map(|response| self.open_answer(&call, response)).transpose()
+    }
+
     /// A call that claims nothing. The rest is as in [`begin_once`](Self::begin_once).
     ///
     /// # Errors
@@ -116,7 +135,7 @@ impl Inner {
 
     /// The answer that was given to this call before, under the log's head: then there is nothing to
     /// carry out.
-    pub(super) async fn kept_answer(&self, tx: &mut Tx, call: &Call) -> Result<Option<Answer>> {
+    pub(super) async fn answer_within(&self, tx: &mut Tx, call: &Call) -> Result<Option<Answer>> {
         let Some(kept) = idempotency::kept(tx, &call.scope, &call.key).await? else {
             return Ok(None);
         };

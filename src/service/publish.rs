@@ -6,6 +6,8 @@
 //! fatal error, which an operator has to look into.
 
 use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,10 +18,11 @@ use super::ledger::frontier;
 use super::selfaudit::own_head;
 use super::{Error, Inner, Result, Services};
 use crate::outbound::Outbound;
+use crate::outbound::bucket::Bucket;
 use crate::store::log;
 use crate::store::published;
 use crate::tlog::publish::{self, Builder, Folder, Tiles};
-use crate::tlog::tile::CHECKPOINT;
+use crate::tlog::tile::{CHECKPOINT, Tile};
 use crate::tlog::witness::{Request, WitnessKey, add_lines};
 use crate::tlog::{Hash, LogKey, Prover, TreeHead, checkpoint};
 
@@ -27,7 +30,7 @@ use crate::tlog::{Hash, LogKey, Prover, TreeHead, checkpoint};
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     /// Where tiles and checkpoint lie, to be served as they are.
-    pub dir: std::path::PathBuf,
+    pub shelf: Shelf,
     /// Whether everyone may read the entries, and not only the hashes.
     pub public_entries: bool,
     /// How often is published.
@@ -42,6 +45,63 @@ pub struct LogSettings {
     pub witness_for: Vec<LogKey>,
     /// How witnesses are reached.
     pub outbound: Outbound,
+}
+
+/// Where tiles lie.
+#[derive(Clone, Debug)]
+pub enum Shelf {
+    /// As files. Processes that share the folder take turns.
+    Folder(Folder),
+    /// In an object store, which keeps processes apart by conditional writes.
+    Bucket(Bucket),
+}
+
+impl Shelf {
+    /// The folder, where it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(folder.path()),
+            Self::Bucket(_) => None,
+        }
+    }
+
+    fn tiles(&self) -> &dyn Tiles {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::Bucket(bucket) => bucket,
+        }
+    }
+}
+
+impl Tiles for Shelf {
+    fn get(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        self.tiles().get(path)
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.tiles().put(path, bytes)
+    }
+
+    fn create(&self, path: &str, bytes: &[u8]) -> io::Result<bool> {
+        self.tiles().create(path, bytes)
+    }
+
+    fn replace(&self, path: &str, old: Option<&[u8]>, new: &[u8]) -> io::Result<bool> {
+        self.tiles().replace(path, old, new)
+    }
+
+    fn drop_partials(&self, full: &Tile) -> io::Result<()> {
+        self.tiles().drop_partials(full)
+    }
+}
+
+impl std::fmt::Display for Shelf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.path().display().fmt(f),
+            Self::Bucket(bucket) => f.write_str(bucket.url()),
+        }
+    }
 }
 
 /// A witness that is asked.
@@ -120,7 +180,7 @@ impl From<PublishError> for Error {
 /// What this process knows of what is published.
 #[derive(Debug)]
 pub(super) struct Publication {
-    folder: Folder,
+    shelf: Shelf,
     /// The right edge of the tiles; one publishes at a time.
     edge: tokio::sync::Mutex<Option<Builder>>,
     prover: RwLock<Option<Arc<Prover>>>,
@@ -131,8 +191,8 @@ const PAGE: u32 = 2048;
 
 impl Publication {
     pub(super) fn new(settings: &LogSettings) -> Self {
-        let folder = Folder::new(&settings.dir);
-        Self { folder, edge: tokio::sync::Mutex::default(), prover: RwLock::default() }
+        let shelf = settings.shelf.clone();
+        Self { shelf, edge: tokio::sync::Mutex::default(), prover: RwLock::default() }
     }
 }
 
@@ -165,11 +225,13 @@ impl Inner {
     /// See [`PublishError`].
     pub async fn publish(&self) -> Result<TreeHead, PublishError> {
         let (mut edge, _alone) = self.publication_still().await?;
+        // In this order: where nothing keeps others from publishing, they may do so in between, and
+        // what they show is in the database before.
+        let (published, shown) = self.published_head().await?;
         let (head, mut note) = self.signed_head().await?;
         if head.size == 0 {
             return Ok(head);
         }
-        let published = self.published_head().await?;
         if published.size > head.size {
             return Err(PublishError::CutOff { published: published.size, size: head.size });
         }
@@ -194,17 +256,18 @@ impl Inner {
                 return Err(PublishError::Quorum { got, needed });
             }
             self.keep_published(head, &note).await?;
-            let folder = self.publication.folder.clone();
-            blocking(move || Ok(publish::put_checkpoint(&folder, &note)?)).await?;
+            let shelf = self.publication.shelf.clone();
+            let replace = move || publish::put_checkpoint(&shelf, shown.as_deref(), &note);
+            blocking(move || Ok(replace()?)).await?;
             metrics::gauge!("cameo_log_published_size").set(head.size as f64);
         }
         self.publication.set(prover);
         Ok(head)
     }
 
-    /// The tiles' folder.
-    pub fn tiles(&self) -> &Folder {
-        &self.publication.folder
+    /// The tiles.
+    pub fn tiles(&self) -> &Shelf {
+        &self.publication.shelf
     }
 
     /// A prover for the log as it is committed now.
@@ -212,7 +275,9 @@ impl Inner {
         let head = match self.publish().await {
             Ok(head) => head,
             // The tiles are there; only the world has not seen the checkpoint yet.
-            Err(PublishError::Quorum { .. }) => self.signed_head().await?.0,
+            Err(PublishError::Quorum { .. } | PublishError::Tiles(publish::Error::Overtaken)) => {
+                self.signed_head().await?.0
+            }
             Err(e) => return Err(e.into()),
         };
         match self.publication.prover_of(&head) {
@@ -235,30 +300,38 @@ impl Inner {
         }
     }
 
-    /// What the published checkpoint says.
-    pub(super) async fn published_head(&self) -> Result<TreeHead, PublishError> {
-        let folder = self.publication.folder.clone();
+    /// What the published checkpoint says, and itself.
+    pub(super) async fn published_head(&self) -> Result<(TreeHead, Option<Vec<u8>>), PublishError> {
+        let shelf = self.publication.shelf.clone();
         let note =
-            blocking(move || Ok(folder.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
-        let Some(note) = note else { return Ok(crate::tlog::Frontier::new().head()) };
-        own_head(&note, self.signing.verifying_key()).map_err(PublishError::Foreign)
+            blocking(move || Ok(shelf.get(CHECKPOINT).map_err(publish::Error::from)?)).await?;
+        let head = match &note {
+            None => crate::tlog::Frontier::new().head(),
+            Some(note) => {
+                own_head(note, self.signing.verifying_key()).map_err(PublishError::Foreign)?
+            }
+        };
+        Ok((head, note))
     }
 
     /// While this is held nothing is published, by this process or by another one that shares the
-    /// folder: a checkpoint must never be replaced by an older one.
+    /// folder: a checkpoint must never be replaced by an older one. In a bucket, the condition on
+    /// which it is replaced sees to that.
     pub(super) async fn publication_still(
         &self,
-    ) -> Result<(MutexGuard<'_, Option<Builder>>, File), PublishError> {
+    ) -> Result<(MutexGuard<'_, Option<Builder>>, Option<File>), PublishError> {
         let edge = self.publication.edge.lock().await;
-        let folder = self.publication.folder.clone();
+        let Shelf::Folder(folder) = self.publication.shelf.clone() else {
+            return Ok((edge, None));
+        };
         let alone = blocking(move || Ok(folder.lock().map_err(publish::Error::from)?)).await?;
-        Ok((edge, alone))
+        Ok((edge, Some(alone)))
     }
 
     async fn resume_edge(&self, published: TreeHead) -> Result<Builder, PublishError> {
-        let folder = self.publication.folder.clone();
+        let shelf = self.publication.shelf.clone();
         blocking(move || {
-            let builder = Builder::resume(&folder, published.size)?;
+            let builder = Builder::resume(&shelf, published.size)?;
             if builder.head() == published {
                 Ok(builder)
             } else {
@@ -279,9 +352,9 @@ impl Inner {
             if page.is_empty() {
                 return Err(PublishError::CutOff { published: head.size, size: from });
             }
-            let folder = self.publication.folder.clone();
+            let shelf = self.publication.shelf.clone();
             builder = blocking(move || {
-                let mut sink = |tile, bytes: Vec<u8>| publish::put_tile(&folder, &tile, &bytes);
+                let mut sink = |tile, bytes: Vec<u8>| publish::put_tile(&shelf, &tile, &bytes);
                 for e in &page {
                     builder.push(&e.entry, crate::tlog::leaf_hash(&e.entry), &mut sink)?;
                 }
@@ -292,16 +365,16 @@ impl Inner {
         if builder.head() != head {
             return Err(publish::Error::WrongRoot { size: head.size }.into());
         }
-        let folder = self.publication.folder.clone();
+        let shelf = self.publication.shelf.clone();
         blocking(move || {
-            builder.partials(&mut |tile, bytes| publish::put_tile(&folder, &tile, &bytes))?;
+            builder.partials(&mut |tile, bytes| publish::put_tile(&shelf, &tile, &bytes))?;
             Ok(builder)
         })
         .await
     }
 
     async fn make_prover(&self, head: TreeHead) -> Result<Arc<Prover>, PublishError> {
-        let tiles = Box::new(self.publication.folder.clone());
+        let tiles = Box::new(self.publication.shelf.clone());
         blocking(move || Ok(Arc::new(Prover::new(tiles, head)?))).await
     }
 

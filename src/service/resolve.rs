@@ -105,7 +105,7 @@ impl Inner {
     ) -> Result<(Given, Option<&'static str>)> {
         let mut ledger = self.ledger(tx).await?;
         if let Some(call) = call
-            && let Some(answer) = self.kept_answer(tx, call).await?
+            && let Some(answer) = self.answer_within(tx, call).await?
         {
             return Ok((Given { answer, replayed: true }, None));
         }

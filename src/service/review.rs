@@ -12,11 +12,12 @@ use super::{Error, Inner, Result};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::template::Template;
-use crate::domain::verdict::{Status, Verdict};
+use crate::domain::verdict::{ReasonCode, Status, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::liveness::bundle::{BUNDLE_VERSION, Bundle, EarlierAttempt, policy_of};
 use crate::run_tx;
+use crate::store::key_frames::{self, KeyFrame};
 use crate::store::verifications::{self, Review, Verification};
 use crate::store::{Tx, attempts, failures, findings, review_approvals};
 use crate::tlog::Kind;
@@ -40,6 +41,8 @@ pub struct Case {
     pub evidence: Option<Evidence>,
     /// Whose face it seems to be besides.
     pub alike: Vec<Alike>,
+    /// Which pictures of it may be looked at.
+    pub key_frames: Vec<KeyFrame>,
     /// Another reviewer's approval, where two are needed: who, when, why.
     pub first: Option<Review>,
 }
@@ -94,7 +97,8 @@ impl Inner {
             ledger.write(tx).await?;
             let alike = self.alikes(tx, id, verification.attempt).await?;
             let first = review_approvals::get(tx, id, verification.attempt).await?;
-            Ok(Case { verification, evidence, alike, first })
+            let key_frames = key_frames::list(tx, id, verification.attempt).await?;
+            Ok(Case { verification, evidence, alike, key_frames, first })
         })
     }
 
@@ -158,6 +162,7 @@ impl Inner {
                     if self.finds_more(tx, &v, &template, &proposed, now).await? {
                         return Ok(None);
                     }
+                    self.refuse_unseen(tx, &v, &person, &template).await?;
                     let cameo: CameoId =
                         self.enrol(tx, &person, &v.subject, id, &template, now).await?;
                     (State::Verified, Some(cameo))
@@ -228,6 +233,36 @@ impl Inner {
         found.retain(|m| known.iter().all(|k| k.matched != *m));
         self.keep_matches(tx, v, &found, now).await?;
         Ok(!found.is_empty())
+    }
+
+    /// Refuses what speaks against this enrolment by now and was not in the verdict that the reviewer saw:
+    /// another face was enrolled for the account meanwhile, or the models were changed, and nobody
+    /// would have compared the two.
+    async fn refuse_unseen(
+        &self,
+        tx: &mut Tx,
+        v: &Verification,
+        person: &Person,
+        template: &Template,
+    ) -> Result<()> {
+        let refuse = |reason: &str| {
+            Err(Error::Invalid {
+                field: "decision",
+                reason: format!("{reason}: reject the case, so that the person can try again"),
+            })
+        };
+        let current = self.models().embedder.as_ref().map(|e| &e.model().sha256);
+        if current.is_some_and(|sha256| *sha256 != template.model.sha256) {
+            return refuse("the face was measured with a model that is not in use any more");
+        }
+        let seen: Vec<ReasonCode> = v.verdict.iter().flat_map(Verdict::reasons).collect();
+        let objections = self.objections(tx, v, person, template, &[]).await?;
+        if objections.iter().any(|r| !seen.contains(r)) {
+            return refuse(
+                "another enrolment of this account came first, and differs from this one",
+            );
+        }
+        Ok(())
     }
 
     /// The template that an approval enrols.
@@ -303,8 +338,9 @@ impl Inner {
         let before = now.minus(self.settings().review_within);
         let overdue =
             verifications::overdue_reviews(&mut self.db().read().await?, before, MAX_PAGE).await?;
+        let mut outcome = Ok(());
         for v in overdue {
-            let lapsed = run_tx!(self.db(), "review.lapse", |tx| {
+            let lapsed: Result<bool> = run_tx!(self.db(), "review.lapse", |tx| {
                 let mut ledger = self.ledger(tx).await?;
                 if !verifications::lapse_review(tx, &v.id, v.attempt, now).await? {
                     return Ok::<_, Error>(false);
@@ -319,13 +355,18 @@ impl Inner {
                 )?;
                 ledger.write(tx).await?;
                 Ok(true)
-            })?;
-            if lapsed {
-                self.progress.set(&v.id, Stage::Settled);
-                metrics::counter!("cameo_reviews_total", "outcome" => "lapsed").increment(1);
+            });
+            match lapsed {
+                Ok(true) => {
+                    self.progress.set(&v.id, Stage::Settled);
+                    metrics::counter!("cameo_reviews_total", "outcome" => "lapsed").increment(1);
+                }
+                Ok(false) => {}
+                // One case that can't be ended keeps no other one from it.
+                Err(e) => outcome = Err(e),
             }
         }
-        Ok(())
+        outcome
     }
 }
 

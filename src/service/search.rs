@@ -223,8 +223,8 @@ impl Inner {
 }
 
 impl Services {
-    /// An export of what the filter lets through of the log as it is now: pieces of text, made as
-    /// they are read, in constant memory.
+    /// An export of what the filter lets through of the log as it is now: pieces, made as they are
+    /// read, in constant memory.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown kind; those of the store and the tiles.
@@ -233,7 +233,7 @@ impl Services {
         caller: &Caller,
         filter: Filter,
         format: Format,
-    ) -> Result<impl Stream<Item = Result<String>> + Send + 'static + use<>> {
+    ) -> Result<impl Stream<Item = Result<Vec<u8>>> + Send + 'static + use<>> {
         filter.check().map_err(|e| Error::Invalid { field: "kind", reason: e.to_string() })?;
         self.note_read(caller, "export").await?;
         let prover = self.prover().await?;
@@ -260,11 +260,11 @@ struct Export {
     /// Gone after the last piece.
     writer: Option<Writer>,
     from: u64,
-    start: String,
+    start: Vec<u8>,
 }
 
 impl Export {
-    async fn piece(&mut self) -> Result<Option<String>> {
+    async fn piece(&mut self) -> Result<Option<Vec<u8>>> {
         let Some(mut writer) = self.writer.take() else { return Ok(None) };
         let mut out = std::mem::take(&mut self.start);
         let size = self.prover.head().size;
@@ -276,7 +276,7 @@ impl Export {
             self.from = if over(&self.filter, last.at) { size } else { last.index + 1 };
             let (prover, filter) = (self.prover.clone(), self.filter.clone());
             let work = move || -> Result<_> {
-                let mut out = String::new();
+                let mut out = Vec::new();
                 for e in page {
                     if !matches(&filter, &e)? {
                         continue;
@@ -301,7 +301,7 @@ impl Export {
 }
 
 impl Inner {
-    fn end_export(&self, writer: Writer, filter: &Filter, prover: &Prover) -> Result<String> {
+    fn end_export(&self, writer: Writer, filter: &Filter, prover: &Prover) -> Result<Vec<u8>> {
         let note = self.signing.sign(&prover.head())?;
         self.signing.end_export(writer, filter, &note)
     }

@@ -117,12 +117,16 @@ impl Inner {
         let key = self.signing.verifying_key();
         let mut heads: Vec<TreeHead> = since.into_iter().collect();
         let folder = self.tiles().clone();
-        let shown = match folder.get(CHECKPOINT).map_err(|e| disk(&e))? {
+        let place = folder.to_string();
+        let tiles = folder.clone();
+        let read = tokio::task::spawn_blocking(move || tiles.get(CHECKPOINT)).await;
+        let read = read.map_err(|e| Error::Internal(format!("the self-audit: {e}")))?;
+        let shown = match read.map_err(|e| disk(&e))? {
             None => None,
             Some(note) => match own_head(&note, key) {
                 Ok(head) => Some(head),
                 Err(cause) => {
-                    let which = format!("in {}", folder.path().display());
+                    let which = format!("in {place}");
                     return Ok(Err(Finding::Checkpoint { which, cause }));
                 }
             },

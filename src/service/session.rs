@@ -66,13 +66,17 @@ impl Inner {
     /// # Errors
     /// [`Error::Unauthenticated`] where it is unknown, was used, or is over.
     pub async fn follow_link(&self, code: &str) -> Result<Issued> {
+        const OVER: Error =
+            Error::Unauthenticated("this link was used before or is over: ask for another");
         let now = self.clock().now();
         let secret = self.secret(SESSION_PREFIX);
+        let link = sha256(code.as_bytes());
+        // Whoever guesses gets no place in the queue of writers.
+        page_sessions::get(&mut self.db().read().await?, &link, Stage::Link, now)
+            .await?
+            .ok_or(OVER)?;
         let session = run_tx!(self.db(), "session.follow", |tx| {
-            let link = sha256(code.as_bytes());
-            let link = page_sessions::take(tx, &link, Stage::Link, now).await?.ok_or(
-                Error::Unauthenticated("this link was used before or is over: ask for another"),
-            )?;
+            let link = page_sessions::take(tx, &link, Stage::Link, now).await?.ok_or(OVER)?;
             let session = PageSession { expires: now.plus(SESSION_TTL), ..link };
             let hash = sha256(secret.as_bytes());
             page_sessions::insert(tx, &hash, Stage::Session, &session).await?;

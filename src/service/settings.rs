@@ -38,6 +38,8 @@ pub struct Settings {
     pub repeat_within: Duration,
     /// How long a reviewer has to decide; then the person may try again.
     pub review_within: Duration,
+    /// Whether small pictures of a capture in review are kept until it is decided, for the reviewer.
+    pub review_key_frames: bool,
     /// Whether approving a case in which a check failed takes two reviewers.
     pub override_by_two: bool,
     /// How captures are judged.
@@ -68,12 +70,21 @@ pub struct Settings {
     pub keep_unused: Duration,
     /// How long an identity is kept whose person has not been there.
     pub keep_inactive: Duration,
+    /// The least time between two rewritings of PostgreSQL's tables after deletions.
+    pub rewrite_every: Duration,
     /// How long an answer of the app about who follows whom is kept.
     pub graph_kept: Duration,
     /// Who answers for the processing.
     pub controller: Controller,
     /// How the log is published and watched.
     pub log: LogSettings,
+}
+
+impl Settings {
+    /// How long pictures of a case in review are kept at most; zero: none are kept.
+    pub fn frames_within(&self) -> Duration {
+        if self.review_key_frames { self.review_within } else { Duration::ZERO }
+    }
 }
 
 /// What is asked about a person besides liveness.
@@ -112,7 +123,8 @@ pub struct Controller {
     pub notice_url: Option<String>,
 }
 
-/// A challenge that is given, not drawn.
+/// A challenge that is given, not drawn, for recordings that were made before it: whether they are
+/// older than the challenge is not asked then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The digits.

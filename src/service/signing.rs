@@ -62,7 +62,7 @@ impl Signing {
         export: Writer,
         filter: &Filter,
         note: &[u8],
-    ) -> Result<String> {
+    ) -> Result<Vec<u8>> {
         export
             .finish(filter, &self.origin, note, &self.log)
             .map_err(|e| Error::Internal(format!("an export's manifest: {e}")))

@@ -69,7 +69,10 @@ impl Spool {
         self.dir.join(name)
     }
 
-    pub(super) fn receive(&self, max: u64, entropy: &dyn Entropy) -> Result<Incoming> {
+    /// Begins a whole upload of this name. Who still sends another one of that name to this process
+    /// is sent away.
+    pub(super) fn receive(&self, name: &str, max: u64, entropy: &dyn Entropy) -> Result<Incoming> {
+        let superseded = self.supersede(name);
         let own = hex::encode(random::<12>(entropy));
         let path = self.dir.join(format!("{PART}{own}"));
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -84,7 +87,7 @@ impl Spool {
             max,
             stays: false,
             resumed: false,
-            superseded: CancellationToken::new(),
+            superseded,
         })
     }
 
@@ -96,14 +99,9 @@ impl Spool {
         max: u64,
         entropy: &dyn Entropy,
     ) -> Result<Incoming> {
-        let superseded = CancellationToken::new();
-        {
-            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            writing.retain(|_, token| !token.is_cancelled());
-            if let Some(older) = writing.insert(name.to_owned(), superseded.clone()) {
-                older.cancel();
-            }
-        }
+        let superseded = self.supersede(name);
+        // Where this comes to nothing, nobody writes under this token.
+        let forgotten = superseded.clone().drop_guard();
         let path = self.dir.join(name);
         let file = fs::OpenOptions::new()
             .append(true)
@@ -127,6 +125,7 @@ impl Spool {
             return Err(Error::Busy);
         }
         let bytes = file.metadata().map_err(|e| broken(&e))?.len();
+        forgotten.disarm();
         Ok(Incoming {
             dir: self.dir.clone(),
             own: hex::encode(random::<12>(entropy)),
@@ -139,6 +138,18 @@ impl Spool {
             resumed: bytes > 0,
             superseded,
         })
+    }
+
+    /// Ends what another request of this process writes under this name; the answer is cancelled
+    /// when yet another comes.
+    fn supersede(&self, name: &str) -> CancellationToken {
+        let token = CancellationToken::new();
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        writing.retain(|_, token| !token.is_cancelled());
+        if let Some(older) = writing.insert(name.to_owned(), token.clone()) {
+            older.cancel();
+        }
+        token
     }
 
     /// How many bytes of a part are there.

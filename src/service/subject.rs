@@ -22,6 +22,7 @@ pub(super) struct Person {
 pub(super) enum Sealed {
     Evidence,
     Template,
+    KeyFrame,
     Permissions,
     Requester,
     Salt,
@@ -34,6 +35,7 @@ impl Sealed {
         match self {
             Self::Evidence => "evidence",
             Self::Template => "template",
+            Self::KeyFrame => "key-frame",
             Self::Permissions => "permissions",
             Self::Requester => "requester",
             Self::Salt => "log-salt",

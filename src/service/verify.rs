@@ -23,18 +23,18 @@ use super::subject::{Person, Sealed};
 use super::{Error, Inner, Result, Services, once};
 use crate::domain::ids::VerificationId;
 use crate::domain::template::Template;
-use crate::domain::verdict::{Decision, Verdict};
+use crate::domain::verdict::{Check, Decision, Verdict};
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::identity::quality::{FaceQuality, QUALITY_VERSION};
 use crate::media;
 use crate::run_tx;
 use crate::store::verifications::{self, Job, Settlement, Verification};
-use crate::store::{Tx, attempts, captures_seen, failures, idempotency, page_sessions};
+use crate::store::{Tx, attempts, captures_seen, failures, idempotency, key_frames, page_sessions};
 use crate::tlog::Kind;
 
 /// How a capture came out.
-enum Judged {
+pub(super) enum Judged {
     /// It was measured, and this is the verdict.
     Verdict(Box<Measured>, Timings, Verdict),
     /// It could not be measured, and this is the code of why.
@@ -192,8 +192,9 @@ impl Services {
     async fn measure(&self, v: &Verification, path: PathBuf) -> Result<(Measured, Timings)> {
         let services = self.clone();
         let challenge = v.challenge.clone();
-        let (bytes, sha256) = match &v.capture {
-            Some(c) => (c.bytes, hex::encode(c.sha256)),
+        let fresh = self.settings().script.is_none();
+        let (bytes, sha256, received) = match &v.capture {
+            Some(c) => (c.bytes, hex::encode(c.sha256), fresh.then_some(c.received)),
             None => return Err(Error::Internal("a job without a capture".into())),
         };
         // The decoder's thread feeds this one; when this future is dropped, `cancel` ends both.
@@ -201,7 +202,8 @@ impl Services {
         let _guard = cancel.clone().drop_guard();
         let limit = self.decoder().limits().wall;
         let work = tokio::task::spawn_blocking(move || {
-            let capture = Capture { path: &path, bytes, sha256 };
+            let key_frames = services.settings().review_key_frames;
+            let capture = Capture { path: &path, bytes, sha256, received, key_frames };
             let cancelled = || cancel.is_cancelled();
             measure_capture(services.decoder(), services.models(), challenge, capture, cancelled)
         });
@@ -213,7 +215,7 @@ impl Services {
         }
     }
 
-    async fn settle(&self, v: &Verification, judged: Judged) -> Result<()> {
+    pub(super) async fn settle(&self, v: &Verification, judged: Judged) -> Result<()> {
         let now = self.clock().now();
         let worker = self.settings().instance.as_str();
         let job = Job { id: &v.id, attempt: v.attempt, worker };
@@ -272,6 +274,9 @@ impl Services {
                 // Somebody else has the job by now: nothing of this may stay.
                 return Err(Error::WrongState(State::Processing));
             }
+            if let (State::Review, Judged::Verdict(measured, ..)) = (state, &judged) {
+                self.keep_frames(tx, &person, v, &measured.key_frames, now).await?;
+            }
             match state {
                 State::Rejected => self.count_failure(tx, v, now).await?,
                 // A file that can't be decoded was tried at our expense.
@@ -287,6 +292,10 @@ impl Services {
                 .commit("verification", v.id.as_str());
             if let Some(verdict) = &verdict {
                 note = note.public("policy", verdict.policy.as_str());
+                // For an auditor who counts attack presentations (ISO/IEC 30107-3).
+                if let Some(pad) = verdict.check(Check::Pad) {
+                    note = note.public("pad", pad.status.name());
+                }
             }
             if let Some(cameo) = &cameo {
                 note = note.commit("cameo", cameo.as_str());
@@ -386,16 +395,21 @@ impl Inner {
         let released =
             run_tx!(self.db(), "verify.recover", |tx| verifications::release_all(tx, instance)
                 .await)?;
-        let known = self.known_captures().await?;
-        let before = self.clock().now().minus(self.settings().orphan_age);
-        let swept = self
-            .spool
-            .sweep(&known, before)
-            .map_err(|e| Error::Internal(format!("the capture folder can't be swept: {e}")))?;
+        let swept = self.sweep_orphans(self.settings().orphan_age).await?;
         if released > 0 || swept > 0 {
             tracing::info!(released, swept, "cleaned up after an unclean end");
         }
         Ok(())
+    }
+
+    /// Deletes the uploads that no row knows and that were last written before `age` ago.
+    async fn sweep_orphans(&self, age: Duration) -> Result<usize> {
+        // The files first: what is queued after this look is known, or too young.
+        let before = self.clock().now().minus(age);
+        let known = self.known_captures().await?;
+        self.spool
+            .sweep(&known, before)
+            .map_err(|e| Error::Internal(format!("the capture folder can't be swept: {e}")))
     }
 
     async fn known_captures(&self) -> Result<HashSet<String>> {
@@ -412,12 +426,24 @@ impl Inner {
 
     /// What time brings about: challenges and undecided reviews expire, kept captures and answers are deleted, keys that
     /// another process made are read.
+    ///
+    /// # Errors
+    /// The first of those of its chores; the others are done all the same.
     pub async fn sweep(&self) -> Result<()> {
-        self.expire_overdue().await?;
-        self.lapse_reviews().await?;
-        self.reload_keys().await?;
-        self.escalate_overdue().await?;
+        let outcomes = [
+            self.expire_overdue().await,
+            self.lapse_reviews().await,
+            self.reload_keys().await,
+            self.escalate_overdue().await,
+            self.sweep_captures().await,
+            self.sweep_rows().await,
+        ];
         self.scrub_again().await;
+        outcomes.into_iter().collect()
+    }
+
+    /// Deletes captures that were kept long enough, and uploads that came to nothing.
+    async fn sweep_captures(&self) -> Result<()> {
         let now = self.clock().now();
         let before = now.minus(self.settings().keep_capture);
         let old = verifications::kept_captures(&mut self.db().read().await?, before, BATCH).await?;
@@ -429,14 +455,23 @@ impl Inner {
                 self.spool.delete(&name);
             }
         }
-        let settings = self.settings();
         self.sweep_parts(now);
+        let swept = self.sweep_orphans(ORPHAN_AGE.max(self.settings().orphan_age)).await?;
+        if swept > 0 {
+            tracing::info!(swept, "deleted uploads that no verification knows");
+        }
+        Ok(())
+    }
+
+    async fn sweep_rows(&self) -> Result<()> {
+        let (now, settings) = (self.clock().now(), self.settings());
         run_tx!(self.db(), "sweep.rows", |tx| {
             attempts::forget_evidence(tx, now.minus(settings.keep_evidence)).await?;
             attempts::forget_samples(tx, now.minus(settings.repeat_within)).await?;
             idempotency::expire(tx, now.minus(once::KEPT)).await?;
             page_sessions::prune(tx, now).await?;
             failures::prune(tx, now.minus(settings.lockout_window), now).await?;
+            key_frames::forget(tx, now.minus(settings.frames_within())).await?;
             captures_seen::prune(tx, now.minus(REPLAY_MEMORY)).await
         })?;
         Ok(())
@@ -455,6 +490,8 @@ impl Inner {
     }
 }
 
+/// After this time an upload that no row knows came to nothing: it is far longer than any takes.
+const ORPHAN_AGE: Duration = Duration::from_hours(1);
 /// How long a capture's hash is remembered, to know it again.
 const REPLAY_MEMORY: Duration = Duration::from_hours(24 * 365);
 

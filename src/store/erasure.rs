@@ -17,6 +17,9 @@ sql! {
         JOIN verifications v ON v.id = a.verification_id
         WHERE v.subject = $1 AND a.candidate_sealed IS NOT NULL
         ORDER BY a.verification_id, a.attempt";
+    const KEY_FRAMES: &str = "SELECT k.sealed FROM key_frames k
+        JOIN verifications v ON v.id = k.verification_id
+        WHERE v.subject = $1 ORDER BY k.verification_id, k.attempt, k.n";
     const CAPTURES: &str = "SELECT capture_file FROM verifications
         WHERE subject = $1 AND capture_file IS NOT NULL ORDER BY id";
     const BURY: &str = "UPDATE cameos SET state = 'deleted', deleted_ms = $2, subject = $3,
@@ -43,6 +46,8 @@ pub struct Remains {
     pub evidence: Vec<Vec<u8>>,
     /// Sealed templates that a reviewer has not decided on.
     pub candidates: Vec<Vec<u8>>,
+    /// Sealed key frames of a case in review.
+    pub key_frames: Vec<Vec<u8>>,
     /// Names of capture files.
     pub captures: Vec<String>,
 }
@@ -59,6 +64,7 @@ pub async fn remains(tx: &mut Tx, cameo: &CameoId, subject: &SubjectId) -> Resul
         templates: blobs(tx, TEMPLATES, cameo.as_str()).await?,
         evidence: blobs(tx, EVIDENCE, subject.as_str()).await?,
         candidates: blobs(tx, CANDIDATES, subject.as_str()).await?,
+        key_frames: blobs(tx, KEY_FRAMES, subject.as_str()).await?,
         captures: on!(tx, |c| sqlx::query_scalar::<_, String>(CAPTURES)
             .bind(subject.as_str())
             .fetch_all(c)
@@ -126,8 +132,16 @@ impl Db {
 }
 
 /// Tables that held a person's name, keys or templates in clear columns or under their key.
-const HELD: [&str; 7] =
-    ["subjects", "templates", "log_salts", "cameos", "verifications", "lockouts", "mutuals"];
+const HELD: [&str; 8] = [
+    "subjects",
+    "templates",
+    "log_salts",
+    "cameos",
+    "verifications",
+    "key_frames",
+    "lockouts",
+    "mutuals",
+];
 
 /// What [`Db::scrub`] answers where readers are in the way.
 pub(super) fn in_the_way() -> Error {

@@ -49,6 +49,7 @@ pub mod generator_keys;
 pub mod grants;
 pub mod graph;
 pub mod idempotency;
+pub mod key_frames;
 pub mod log;
 pub mod meta;
 pub mod outcomes;
@@ -92,6 +93,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("graph", graph::STATEMENTS),
         ("idempotency", idempotency::STATEMENTS),
         ("jobs", jobs::STATEMENTS),
+        ("key_frames", key_frames::STATEMENTS),
         ("log", log::STATEMENTS),
         ("meta", meta::STATEMENTS),
         ("outcomes", outcomes::STATEMENTS),

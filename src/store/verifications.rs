@@ -7,10 +7,10 @@
 use serde_json::Value;
 use sqlx::FromRow;
 
-use super::attempts;
 pub use super::jobs::{Job, Settlement, claim, release, release_all, renew, settle, waiting};
 use super::tx::{Tx, on, sql};
 use super::{Error, Result, rows};
+use super::{attempts, key_frames};
 use crate::domain::challenge::Challenge;
 use crate::domain::ids::{ApiKeyId, CameoId, SubjectId, VerificationId};
 use crate::domain::verdict::Verdict;
@@ -416,8 +416,8 @@ pub async fn retry(tx: &mut Tx, id: &VerificationId, attempt: u32, retry: &Retry
     Ok(retried)
 }
 
-/// Settles an attempt in review: `to` is verified or rejected. Its candidate template is deleted;
-/// read it before with [`attempts::candidate`].
+/// Settles an attempt in review: `to` is verified or rejected. Its candidate template and its key
+/// frames are deleted; read the template before with [`attempts::candidate`].
 pub async fn review(
     tx: &mut Tx,
     id: &VerificationId,
@@ -438,6 +438,7 @@ pub async fn review(
         .await
         .map(|r| r.rows_affected() == 1))?;
     if reviewed {
+        key_frames::delete(tx, id).await?;
         attempts::review(tx, id, attempt, to).await?;
     }
     Ok(reviewed)
@@ -452,7 +453,7 @@ pub async fn overdue_reviews(tx: &mut Tx, before: Millis, limit: u32) -> Result<
         .await)?)
 }
 
-/// Ends an attempt that no reviewer decided; its candidate template is deleted.
+/// Ends an attempt that no reviewer decided; its candidate template and its key frames are deleted.
 pub async fn lapse_review(
     tx: &mut Tx,
     id: &VerificationId,
@@ -467,6 +468,7 @@ pub async fn lapse_review(
         .await
         .map(|r| r.rows_affected() == 1))?;
     if lapsed {
+        key_frames::delete(tx, id).await?;
         attempts::review(tx, id, attempt, State::Expired).await?;
     }
     Ok(lapsed)

@@ -1,10 +1,13 @@
 //! Exports: entries with proofs and a signed manifest, so that a file can be checked alone.
 //!
-//! An export is lines of text. Each line is an entry with the proof that it is in the tree of the
-//! export's checkpoint; the last line is the manifest: a C2SP signed note by the log's key that says
-//! what was asked for, how many entries came, and the SHA-256 of every byte before it. The first
-//! line of the note's text is no log's name, and its second no number, so it can't be taken for a
-//! checkpoint.
+//! An export is lines of text, or a [`parquet`] file. Each line or row is an entry with the proof that
+//! it is in the tree of the export's checkpoint; at the end stands the manifest: a C2SP signed note by
+//! the log's key that says what was asked for, how many entries came, and the SHA-256 of every byte
+//! before it (in Parquet, before the footer that holds it). The first line of the note's text is no
+//! log's name, and its second no number, so it can't be taken for a checkpoint.
+
+pub mod parquet;
+mod thrift;
 
 use std::fmt::Write as _;
 
@@ -13,6 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use self::parquet::Table;
 use super::checkpoint::{self, Checkpoint, LogKey};
 use super::entry::{self, Attribute, Entry};
 use super::filter::Filter;
@@ -23,6 +27,8 @@ use crate::crypto::hash::{Digest, Sha256};
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 256 << 10;
+/// The longest proof, in hashes: more than any tree needs.
+const MAX_PROOF: usize = 128;
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -32,6 +38,8 @@ pub enum Format {
     Jsonl,
     /// Comma-separated values (RFC 4180); the manifest stands after `#`.
     Csv,
+    /// Apache Parquet; see [`parquet`].
+    Parquet,
 }
 
 impl Format {
@@ -40,6 +48,7 @@ impl Format {
         match self {
             Self::Jsonl => "application/jsonl",
             Self::Csv => "text/csv; charset=utf-8",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -48,6 +57,7 @@ impl Format {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -87,6 +97,12 @@ pub enum Error {
         /// The one before it.
         before: u64,
     },
+    /// A row group of a Parquet file is not one of an export.
+    #[error("the row group of row {0} is not one of an export")]
+    Group(u64),
+    /// A Parquet file's footer does not describe its row groups.
+    #[error("the export's footer does not describe the rows before it")]
+    Footer,
     /// A line was added, dropped or altered.
     #[error("the export is not the one that was signed: a line was added, dropped or altered")]
     WrongDigest,
@@ -123,46 +139,77 @@ pub struct Line {
 /// Writes an export piece by piece.
 #[derive(Clone)]
 pub struct Writer {
-    format: Format,
+    form: Form,
     hasher: Sha256,
     entries: u64,
 }
 
+#[derive(Clone)]
+enum Form {
+    Lines(Text),
+    Table(Table),
+}
+
+impl Form {
+    fn new(format: Format) -> Self {
+        match format {
+            Format::Jsonl => Self::Lines(Text::Jsonl),
+            Format::Csv => Self::Lines(Text::Csv),
+            Format::Parquet => Self::Table(Table::new()),
+        }
+    }
+}
+
 impl Writer {
     /// An export in this format, and what it begins with.
-    pub fn new(format: Format) -> (Self, String) {
-        let mut writer = Self { format, hasher: Sha256::new(), entries: 0 };
+    pub fn new(format: Format) -> (Self, Vec<u8>) {
+        let mut writer = Self { form: Form::new(format), hasher: Sha256::new(), entries: 0 };
         let start = match format {
-            Format::Jsonl => String::new(),
-            Format::Csv => format!("{CSV_HEADER}\n"),
+            Format::Jsonl => Vec::new(),
+            Format::Csv => format!("{CSV_HEADER}\n").into_bytes(),
+            Format::Parquet => parquet::MAGIC.to_vec(),
         };
-        writer.hasher.update(start.as_bytes());
+        writer.hasher.update(&start);
         (writer, start)
     }
 
-    /// Adds the text of an entry's line to `out`.
+    /// Takes the next entry, and adds to `out` what can be sent by now.
     ///
     /// # Errors
     /// Where the bytes are no entry.
-    pub fn entry(&mut self, line: &Line, out: &mut String) -> Result<(), entry::Error> {
-        let text = render(self.format, line, &Entry::decode(&line.bytes)?);
-        self.hasher.update(text.as_bytes());
+    pub fn entry(&mut self, line: &Line, out: &mut Vec<u8>) -> Result<(), entry::Error> {
+        let entry = Entry::decode(&line.bytes)?;
+        let before = out.len();
+        match &mut self.form {
+            Form::Lines(text) => out.extend_from_slice(render(*text, line, &entry).as_bytes()),
+            Form::Table(table) => {
+                table.row(line, &entry);
+                if table.is_full() {
+                    table.close_group(out);
+                }
+            }
+        }
+        self.hasher.update(&out[before..]);
         self.entries += 1;
-        out.push_str(&text);
         Ok(())
     }
 
-    /// The last line.
+    /// The end, with the manifest.
     ///
     /// # Errors
     /// [`checkpoint::Error::BadOrigin`].
     pub fn finish(
-        self,
+        mut self,
         filter: &Filter,
         origin: &str,
         checkpoint: &[u8],
         key: &SigningKey,
-    ) -> Result<String, checkpoint::Error> {
+    ) -> Result<Vec<u8>, checkpoint::Error> {
+        let mut out = Vec::new();
+        if let Form::Table(table) = &mut self.form {
+            table.close_group(&mut out);
+            self.hasher.update(&out);
+        }
         let filter = serde_json::to_string(filter).unwrap_or_default();
         let text = format!(
             "{FIRST_LINE}\norigin {origin}\nfilter {filter}\nentries {}\nsha256 {}\n",
@@ -171,11 +218,13 @@ impl Writer {
         );
         let note = checkpoint::sign_note(origin, text.as_bytes(), key)?;
         let [note, checkpoint] = [&note[..], checkpoint].map(String::from_utf8_lossy);
-        let manifest = json!({ "manifest": note, "checkpoint": checkpoint });
-        Ok(match self.format {
-            Format::Jsonl => format!("{manifest}\n"),
-            Format::Csv => format!("# {manifest}\n"),
-        })
+        let manifest = json!({ "manifest": note, "checkpoint": checkpoint }).to_string();
+        out.extend(match self.form {
+            Form::Lines(Text::Jsonl) => format!("{manifest}\n").into_bytes(),
+            Form::Lines(Text::Csv) => format!("# {manifest}\n").into_bytes(),
+            Form::Table(table) => table.footer(&manifest),
+        });
+        Ok(out)
     }
 }
 
@@ -192,7 +241,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the last line of an export, without its newline.
+    /// Reads the last line of an export, without its newline; of a Parquet file, what its footer
+    /// holds as the manifest.
     ///
     /// # Errors
     /// [`Error::NoManifest`], [`Error::Manifest`], [`Error::Checkpoint`].
@@ -228,11 +278,13 @@ impl Manifest {
     }
 }
 
-/// Checks an export line by line, in constant memory, against its manifest.
+/// Checks an export line by line, or row group by row group, in constant memory, against its
+/// manifest.
 pub struct Reader {
     manifest: Manifest,
-    format: Format,
+    form: Form,
     hasher: Sha256,
+    /// The line or row, from 1.
     line: u64,
     entries: u64,
     last: Option<u64>,
@@ -241,10 +293,15 @@ pub struct Reader {
 impl Reader {
     /// A check of the export that this manifest is of.
     pub fn new(manifest: Manifest, format: Format) -> Self {
-        Self { manifest, format, hasher: Sha256::new(), line: 0, entries: 0, last: None }
+        let mut hasher = Sha256::new();
+        if format == Format::Parquet {
+            hasher.update(parquet::MAGIC);
+        }
+        Self { manifest, form: Form::new(format), hasher, line: 0, entries: 0, last: None }
     }
 
-    /// Takes the next line, with its newline; the manifest's own is not given. Returns the entry.
+    /// Takes the next line of a text, with its newline; the manifest's own is not given. Returns the
+    /// entry.
     ///
     /// # Errors
     /// The [`Error`] that this line shows.
@@ -252,28 +309,50 @@ impl Reader {
         self.line += 1;
         let line = self.line;
         self.hasher.update(text.as_bytes());
-        if self.format == Format::Csv && line == 1 {
+        let Form::Lines(form) = self.form else { return Err(Error::Line(line)) };
+        if form == Text::Csv && line == 1 {
             return if text.trim_end() == CSV_HEADER { Ok(None) } else { Err(Error::Line(1)) };
         }
-        let parsed = parse(self.format, text.trim_end_matches('\n')).ok_or(Error::Line(line))?;
-        let index = parsed.index;
-        let wrong = |cause| Error::Entry { line, index, cause };
-        if let Some(before) = self.last.filter(|last| *last >= index) {
-            return Err(Error::Order { line, index, before });
+        let parsed = parse(form, text.trim_end_matches('\n')).ok_or(Error::Line(line))?;
+        let entry = self.entry(&parsed)?;
+        if render(form, &parsed, &entry) != text {
+            return Err(Error::Entry { line, index: parsed.index, cause: EntryFault::Columns });
         }
-        let head = self.manifest.checkpoint.head;
-        verify_inclusion(&leaf_hash(&parsed.bytes), index, &head, &parsed.proof)
-            .map_err(|e| wrong(e.into()))?;
-        let entry = Entry::decode(&parsed.bytes).map_err(|e| wrong(e.into()))?;
-        if render(self.format, &parsed, &entry) != text {
-            return Err(wrong(EntryFault::Columns));
+        Ok(Some((parsed.index, entry)))
+    }
+
+    /// Takes the next row group of a Parquet file, and gives `each` its entries.
+    ///
+    /// # Errors
+    /// The [`Error`] that this row group shows.
+    pub fn group(&mut self, bytes: &[u8], mut each: impl FnMut(u64, &Entry)) -> Result<(), Error> {
+        let first = self.line + 1;
+        self.hasher.update(bytes);
+        let lines = parquet::rows(bytes).ok_or(Error::Group(first))?;
+        for line in &lines {
+            self.line += 1;
+            let entry = self.entry(line)?;
+            if let Form::Table(table) = &mut self.form {
+                table.row(line, &entry);
+            }
+            each(line.index, &entry);
         }
-        if !self.manifest.filter.matches(&entry) {
-            return Err(wrong(EntryFault::NotAsked));
+        let mut made = Vec::with_capacity(bytes.len());
+        if let Form::Table(table) = &mut self.form {
+            table.close_group(&mut made);
         }
-        self.last = Some(index);
-        self.entries += 1;
-        Ok(Some((index, entry)))
+        if made == bytes { Ok(()) } else { Err(Error::Group(first)) }
+    }
+
+    /// Compares a Parquet file's end, from behind the last row group on, with what it has to be.
+    ///
+    /// # Errors
+    /// [`Error::Footer`].
+    pub fn footer(&self, end: &[u8], manifest: &str) -> Result<(), Error> {
+        match &self.form {
+            Form::Table(table) if table.footer(manifest) == end => Ok(()),
+            _ => Err(Error::Footer),
+        }
     }
 
     /// Ends the check.
@@ -287,6 +366,32 @@ impl Reader {
             Err(Error::WrongDigest)
         }
     }
+
+    /// What holds of every entry in whatever format.
+    fn entry(&mut self, parsed: &Line) -> Result<Entry, Error> {
+        let (line, index) = (self.line, parsed.index);
+        let wrong = |cause| Error::Entry { line, index, cause };
+        if let Some(before) = self.last.filter(|last| *last >= index) {
+            return Err(Error::Order { line, index, before });
+        }
+        let head = self.manifest.checkpoint.head;
+        verify_inclusion(&leaf_hash(&parsed.bytes), index, &head, &parsed.proof)
+            .map_err(|e| wrong(e.into()))?;
+        let entry = Entry::decode(&parsed.bytes).map_err(|e| wrong(e.into()))?;
+        if !self.manifest.filter.matches(&entry) {
+            return Err(wrong(EntryFault::NotAsked));
+        }
+        self.last = Some(index);
+        self.entries += 1;
+        Ok(entry)
+    }
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Text {
+    Jsonl,
+    Csv,
 }
 
 const FIRST_LINE: &str = "cameo log export v1";
@@ -310,20 +415,20 @@ pub fn describe(entry: &Entry) -> (Value, Value) {
     (Value::Object(attributes), Value::Object(commitments))
 }
 
-fn render(format: Format, line: &Line, entry: &Entry) -> String {
+fn render(text: Text, line: &Line, entry: &Entry) -> String {
     let (attributes, commitments) = describe(entry);
     let bytes = BASE64_STANDARD.encode(&line.bytes);
     let proof: Vec<String> = line.proof.iter().map(|h| BASE64_STANDARD.encode(h.0)).collect();
     let (index, time, kind) = (line.index, entry.time.rfc3339(), entry.kind.name());
-    match format {
-        Format::Jsonl => {
+    match text {
+        Text::Jsonl => {
             let row = json!({
                 "index": index, "time": time, "kind": kind, "attributes": attributes,
                 "commitments": commitments, "entry": bytes, "proof": proof,
             });
             format!("{row}\n")
         }
-        Format::Csv => {
+        Text::Csv => {
             let quoted = |v: &Value| format!("\"{}\"", v.to_string().replace('"', "\"\""));
             let (a, c) = (quoted(&attributes), quoted(&commitments));
             let mut row = format!("{index},{time},{kind},{a},{c},{bytes},");
@@ -333,9 +438,9 @@ fn render(format: Format, line: &Line, entry: &Entry) -> String {
     }
 }
 
-fn parse(format: Format, text: &str) -> Option<Line> {
-    let (index, bytes, proof) = match format {
-        Format::Jsonl => {
+fn parse(form: Text, text: &str) -> Option<Line> {
+    let (index, bytes, proof) = match form {
+        Text::Jsonl => {
             #[derive(Deserialize)]
             struct Row {
                 index: u64,
@@ -345,7 +450,7 @@ fn parse(format: Format, text: &str) -> Option<Line> {
             let row: Row = serde_json::from_str(text).ok()?;
             (row.index, row.entry, row.proof)
         }
-        Format::Csv => {
+        Text::Csv => {
             // The last two columns and the first hold no commas; what lies between is compared
             // with what the bytes say.
             let (rest, proof) = text.rsplit_once(',')?;
@@ -357,117 +462,8 @@ fn parse(format: Format, text: &str) -> Option<Line> {
     };
     let bytes = BASE64_STANDARD.decode(bytes).ok()?;
     let proof: Option<Vec<Hash>> = proof.iter().map(|p| checkpoint::hash_line(p)).collect();
-    Some(Line { index, bytes, proof: proof.filter(|p| p.len() <= 128)? })
+    Some(Line { index, bytes, proof: proof.filter(|p| p.len() <= MAX_PROOF)? })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Frontier;
-    use super::super::entry::Kind;
-    use super::super::proof::{MemoryNodes, Plan};
-    use super::*;
-    use crate::env::Millis;
-
-    const ORIGIN: &str = "cameo.example/log";
-
-    fn key() -> SigningKey {
-        SigningKey::from_seed(&[5; 32]).unwrap()
-    }
-
-    fn keys() -> [LogKey; 1] {
-        [LogKey::new(ORIGIN, key().verifying_key()).unwrap()]
-    }
-
-    fn lines() -> (Vec<Line>, Vec<u8>) {
-        let entries: Vec<Vec<u8>> = (0..9u64)
-            .map(|i| {
-                let kind = if i % 2 == 0 { Kind::Verdict } else { Kind::Admin };
-                let entry = Entry::new(kind, Millis(1_000_000 + i as i64)).with("n", i);
-                entry.committing("subject", Hash([i as u8; 32])).encode().unwrap()
-            })
-            .collect();
-        let leaves: Vec<Hash> = entries.iter().map(|e| leaf_hash(e)).collect();
-        let mut frontier = Frontier::new();
-        for leaf in &leaves {
-            frontier.append(*leaf);
-        }
-        let nodes = MemoryNodes::new(leaves);
-        let note = checkpoint::sign(ORIGIN, &frontier.head(), &key()).unwrap();
-        let proof = |i| Plan::inclusion(i, 9).unwrap().prove(&nodes).unwrap().unwrap();
-        let lines = (0..9)
-            .step_by(2)
-            .map(|i| Line { index: i, bytes: entries[i as usize].clone(), proof: proof(i) })
-            .collect();
-        (lines, note)
-    }
-
-    fn verdicts() -> Filter {
-        Filter { kinds: vec!["verdict".into()], ..Filter::default() }
-    }
-
-    fn export(format: Format) -> String {
-        let (lines, note) = lines();
-        let (mut writer, mut out) = Writer::new(format);
-        for line in &lines {
-            writer.entry(line, &mut out).unwrap();
-        }
-        out + &writer.finish(&verdicts(), ORIGIN, &note, &key()).unwrap()
-    }
-
-    fn check(text: &str) -> Result<Manifest, Error> {
-        let format = if text.starts_with('{') { Format::Jsonl } else { Format::Csv };
-        let (body, last) = text.trim_end().rsplit_once('\n').unwrap();
-        let mut reader = Reader::new(Manifest::open(last, &keys())?, format);
-        for line in body.split_inclusive('\n') {
-            let line = if line.ends_with('\n') { line.to_owned() } else { format!("{line}\n") };
-            reader.line(&line)?;
-        }
-        reader.finish()
-    }
-
-    #[test]
-    fn exports_check_alone_and_every_change_is_found() {
-        for format in [Format::Jsonl, Format::Csv] {
-            let good = export(format);
-            let manifest = check(&good).unwrap();
-            assert_eq!((manifest.entries, manifest.filter), (5, verdicts()));
-            let lines: Vec<&str> = good.split_inclusive('\n').collect();
-            let first = usize::from(format == Format::Csv);
-            let with = |change: &dyn Fn(&mut Vec<String>)| {
-                let mut l: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
-                change(&mut l);
-                check(&l.concat())
-            };
-            assert!(matches!(with(&|l| drop(l.remove(first + 1))), Err(Error::WrongDigest)));
-            assert!(matches!(
-                with(&|l| l.swap(first, first + 1)),
-                Err(Error::Order { index: 0, .. })
-            ));
-            assert!(matches!(
-                with(&|l| l.insert(first, l[first].clone())),
-                Err(Error::Order { index: 0, before: 0, .. })
-            ));
-            assert!(matches!(with(&|l| drop(l.pop())), Err(Error::NoManifest)));
-            let swapped = with(&|l| l[first] = l[first].replace("verdict", "consent_given"));
-            assert!(matches!(
-                swapped,
-                Err(Error::Entry { index: 0, cause: EntryFault::Columns, .. })
-            ));
-            let moved = with(&|l| {
-                let at = if format == Format::Csv { "0," } else { "\"index\":0" };
-                let to = if format == Format::Csv { "1," } else { "\"index\":1" };
-                l[first] = l[first].replacen(at, to, 1);
-            });
-            assert!(matches!(
-                moved,
-                Err(Error::Entry { index: 1, cause: EntryFault::Proof(_), .. })
-            ));
-            let claimed = with(&|l| {
-                let last = l.len() - 1;
-                l[last] = l[last].replace("entries 5", "entries 4");
-            });
-            assert!(matches!(claimed, Err(Error::Checkpoint(checkpoint::Error::BadSignature))));
-            assert!(matches!(with(&|l| l[first] = "{}\n".into()), Err(Error::Line(_))));
-        }
-    }
-}
+mod tests;

@@ -16,6 +16,24 @@ pub trait Tiles: Send + Sync {
     fn get(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
     /// Keeps a resource durably, all or nothing. What is there is replaced.
     fn put(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Keeps a resource durably unless one is there already, and says whether it did.
+    ///
+    /// As it stands here it is right where nobody else writes meanwhile.
+    fn create(&self, path: &str, bytes: &[u8]) -> io::Result<bool> {
+        if self.get(path)?.is_some() {
+            return Ok(false);
+        }
+        self.put(path, bytes).map(|()| true)
+    }
+    /// Replaces a resource if it is still `old` (`None`: there is none), and says whether it did.
+    ///
+    /// As it stands here it is right where nobody else writes meanwhile.
+    fn replace(&self, path: &str, old: Option<&[u8]>, new: &[u8]) -> io::Result<bool> {
+        if self.get(path)?.as_deref() != old {
+            return Ok(false);
+        }
+        self.put(path, new).map(|()| true)
+    }
     /// Drops partial tiles that a full one replaces. It is no error where there are none.
     fn drop_partials(&self, full: &Tile) -> io::Result<()>;
 }
@@ -46,6 +64,9 @@ pub enum Error {
         /// How.
         cause: BadTile,
     },
+    /// Somebody else replaced the checkpoint since it was read: it goes on from theirs.
+    #[error("another process published meanwhile")]
+    Overtaken,
     /// The entries don't lead to the root that is to be published.
     #[error("the entries do not lead to the root of the checkpoint of size {size}")]
     WrongRoot {
@@ -57,7 +78,15 @@ pub enum Error {
 impl Error {
     /// Whether trying again makes no sense.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Io(_))
+        use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+        match self {
+            Self::Io(e) => matches!(
+                e.kind(),
+                InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported
+            ),
+            Self::Overtaken => false,
+            _ => true,
+        }
     }
 }
 
@@ -181,16 +210,13 @@ impl Builder {
 /// [`Error::Conflict`] where another is there; [`Error::Io`].
 pub fn put_tile(tiles: &dyn Tiles, tile: &Tile, bytes: &[u8]) -> Result<(), Error> {
     let path = tile.path();
+    if tiles.create(&path, bytes)? {
+        return if tile.is_full() { Ok(tiles.drop_partials(tile)?) } else { Ok(()) };
+    }
     match tiles.get(&path)? {
         Some(there) if there == bytes => Ok(()),
         Some(_) => Err(Error::Conflict { path }),
-        None => {
-            tiles.put(&path, bytes)?;
-            if tile.is_full() {
-                tiles.drop_partials(tile)?;
-            }
-            Ok(())
-        }
+        None => Err(io::Error::other(format!("{path} went away while it was looked at")).into()),
     }
 }
 
@@ -318,12 +344,12 @@ fn make_readable(file: &File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
-/// Replaces the published checkpoint.
+/// Replaces the published checkpoint, which was `old` when it was read.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn put_checkpoint(tiles: &dyn Tiles, note: &[u8]) -> Result<(), Error> {
-    Ok(tiles.put(CHECKPOINT, note)?)
+/// [`Error::Overtaken`], [`Error::Io`].
+pub fn put_checkpoint(tiles: &dyn Tiles, old: Option<&[u8]>, note: &[u8]) -> Result<(), Error> {
+    if tiles.replace(CHECKPOINT, old, note)? { Ok(()) } else { Err(Error::Overtaken) }
 }
 
 #[cfg(test)]

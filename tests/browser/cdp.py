@@ -166,6 +166,10 @@ class Page:
         """Cuts the connection, or lets it send so many bytes a second."""
         self._send("Network.emulateNetworkConditions", {"offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": upload})
 
+    def forget_cookies(self) -> None:
+        """As when a session's time is over."""
+        self._send("Network.clearBrowserCookies")
+
     def at_start(self, script: str) -> None:
         """Runs a script in every document before its own."""
         self._send("Page.addScriptToEvaluateOnNewDocument", {"source": script})

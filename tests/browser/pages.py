@@ -9,6 +9,7 @@ checked with axe-core too, where `scripts/setup.sh` has installed it (or CAMEO_A
 from __future__ import annotations
 
 import argparse
+import base64
 import http.server
 import json
 import os
@@ -68,6 +69,9 @@ class Look:
             self._fits(page, f"{name} {tag}")
         if shapes:
             page.shape(*page.size)
+            # The window takes its size in its own time: whoever clicks now would miss.
+            page.wait(f"innerWidth === {page.size[0]}")
+            time.sleep(0.3)
 
     def snap(self, page: Page, name: str) -> None:
         """What is in view now."""
@@ -95,6 +99,9 @@ class Look:
         wrong = page.complaints()
         if wrong:
             raise Failure(f"{name}: {wrong}")
+        raw = page.run("(document.body.innerText.match(/\\[object \\w+\\]|\\bundefined\\b|\\bNaN\\b|\\b(common|enroll|me|review|audit|check|reason)\\.[a-z]\\w+\\.[a-z]\\w+/) ?? [])[0]")
+        if raw:
+            raise Failure(f"{name} says {raw}")
         own = self.service.url + "/"
         foreign = [u for u in page.requests() if not u.startswith((own, "blob:", "data:", "about:"))]
         if foreign:
@@ -185,6 +192,8 @@ def review(b: Browser, service: Service, look: Look, verification: str) -> str:
     page.press("#show-evidence")
     page.wait("document.querySelector('svg.lanes')")
     look.at(page, "review-case")
+    pictures(page, service, look)
+    longer(b, service, look, "review")
     page.press("#approve")
     if not page.run("document.querySelector('#reason').matches(':invalid')"):
         raise Failure("a case can be decided without a reason")
@@ -207,6 +216,58 @@ def review(b: Browser, service: Service, look: Look, verification: str) -> str:
     page.see("Your reviewer’s key")
     page.close()
     return service.settled(verification)["cameo_id"]
+
+
+def pictures(page: Page, service: Service, look: Look) -> None:
+    """Covered until asked for, one entry for each look, by keyboard; gone from the page when covered again."""
+    def looks() -> int:
+        entries = service.call("GET", "/v1/audit/entries?limit=1000&kind=review", role="auditor")["entries"]
+        return sum(b"frame" in base64.b64decode(e["entry"]) for e in entries)
+
+    def fetched() -> int:
+        return sum("/frames/" in url for url in page.requests())
+
+    count = page.run("document.querySelectorAll('.frame').length")
+    if not 1 <= count <= 4 or page.run("document.querySelectorAll('.frame canvas').length"):
+        raise Failure(f"{count} pictures, or one that nobody asked for")
+    if looks() or fetched():
+        raise Failure("a picture came unasked")
+    page.run("document.querySelector('.frame button').focus()")
+    page.key("Enter", 13)
+    page.wait("document.querySelector('.frame canvas')")
+    shown = page.run("(() => { const c = document.querySelector('.frame canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; return {side: Math.max(c.width, c.height), alt: c.getAttribute('aria-label'), tones: new Set(d).size, focus: document.activeElement.closest('.frame') === c.parentElement}; })()")
+    if shown["side"] > 320 or shown["tones"] < 50 or not shown["alt"] or not shown["focus"]:
+        raise Failure(f"no picture to look at: {shown}")
+    if (looks(), fetched()) != (1, 1):
+        raise Failure(f"one look, but {looks()} entries and {fetched()} pictures fetched")
+    for n in range(2, count + 1):
+        page.press(f".frames li:nth-child({n}) button")
+        page.wait(f"document.querySelectorAll('.frame canvas').length === {n}")
+    look.at(page, "review-pictures")
+    page.run("document.querySelector('.frame canvas + button').focus()")
+    page.key("Enter", 13)
+    page.wait(f"document.querySelectorAll('.frame canvas').length === {count - 1}")
+    page.key("Enter", 13)  # the focus is on what uncovers it again
+    page.wait(f"document.querySelectorAll('.frame canvas').length === {count}")
+    if looks() != count + 1:
+        raise Failure(f"{count + 1} looks, but {looks()} entries")
+
+
+def longer(b: Browser, service: Service, look: Look, name: str) -> None:
+    """A page for those with a key, in the other language and every text twice as long."""
+    page = b.page(width=390, height=844)
+    page.at_start(LONGER)
+    page.go(f"{service.url}/{name}?lang=de")
+    page.type("#key", service.keys["reviewer" if name == "review" else "auditor"])
+    page.key("Enter", 13)
+    page.wait("document.querySelector('#who button')")
+    look.at(page, f"{name}-long-german")
+    if name == "review":
+        page.press("main table button")
+        page.press("#show-evidence")
+        page.wait("document.querySelector('svg.lanes')")
+        look.at(page, "review-case-long-german")
+    page.close()
 
 
 def me(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> None:
@@ -261,6 +322,15 @@ def me(b: Browser, service: Service, look: Look, subject: str, cameo: str) -> No
     page.wait("document.querySelectorAll('.timeline li').length === 2")
     refused(lambda: service.call("POST", "/v1/resolve", {**use, "requester": "rude-person"}, role="generator"), "audience")
     look.at(page, "me-allowed")
+    # The session's time is over: the page says so and what to do.
+    late = b.page()
+    late.go(service.link(page="me", subject=subject))
+    late.see("Everyone may use your cameo")
+    late.forget_cookies()
+    late.press("#freeze-now")
+    late.see("signed out")
+    look.at(late, "me-signed-out", shapes=False)
+    late.close()
     # Another device changes it meanwhile: nothing is overwritten unseen.
     now = {"audience": "only_me", "purposes": [], "text_version": "t"}
     service.call("PUT", f"/v1/cameos/{cameo}/consent", now)
@@ -318,6 +388,7 @@ def audit(b: Browser, service: Service, look: Look, cameo: str) -> None:
     page.wait("[...document.querySelectorAll('.entries .detail button')].map(b => (b.click(), 1)).length")
     page.see("That is the root of the signed head.")
     look.at(page, "audit")
+    longer(b, service, look, "audit")
     page.run("document.querySelector('#history summary').click()")
     page.wait("document.querySelectorAll('#history tbody tr').length >= 1")
     page.wait("[...document.querySelectorAll('#history .tag')].every(t => t.classList.contains('good'))")
@@ -349,6 +420,16 @@ def quiet(b: Browser, service: Service, look: Look) -> None:
         page.go(service.url + path)
         page.see(text)
         look.at(page, name)
+    page.go(service.url + "/docs/api#key_frame")
+    page.see("/v1/reviews/{id}/frames/{n}")
+    page.see("made before the picture is")  # the one that the address names is open
+    look.at(page, "docs-api")
+    page.type("#find", "takedown")
+    page.wait("[...document.querySelectorAll('.operation')].filter(o => !o.hidden).every(o => o.innerText.includes('takedown'))")
+    page.run("document.querySelectorAll('.operation:not([hidden])').forEach(o => { o.open = true })")
+    page.wait("document.querySelectorAll('.operation .fields').length > 1")
+    page.run("document.querySelectorAll('.operation details').forEach(d => { d.open = true })")
+    look.at(page, "docs-api-open", shapes=False)
 
 
 def refused(call, rule: str) -> None:

@@ -16,6 +16,7 @@ export function charts(entries) {
     panel("uses", counted(of("resolve_allowed"), "purpose", "purpose")),
     panel("refusals", counted(of("resolve_denied"), "rule", "rule")),
     panel("verdicts", counted(of("verdict"), "outcome", "outcome")),
+    panel("pad", counted(of("verdict").filter((e) => "pad" in e.attributes), "pad", "status")),
     panel("takedowns", takedowns(entries)),
     h("section.card.across", h("h3", t("audit.chart.days")), columns(perDay(entries.filter((e) => e.at > 0)), t("audit.chart.days"))));
 }

@@ -27,11 +27,12 @@ function kept(seconds) {
  * @param {() => void} agreed
  */
 export function consent(verification, text, agreed) {
-  const { capture_s, evidence_s, sample_s } = verification.keeps;
+  const { capture_s, evidence_s, sample_s, key_frames_s } = verification.keeps;
   const version = verification.consent_text_version;
   const evidence = kept(evidence_s);
   const recording = kept(capture_s);
   const sample = kept(sample_s);
+  const frames = kept(key_frames_s);
   const box = h("input", { type: "checkbox", id: "agree", onchange: () => (go.disabled = !box.checked) });
   const go = h("button.main.wide", { type: "button", disabled: true, onclick: agreed }, t("enroll.consent.go"));
   const point = (/** @type {string} */ name, /** @type {any} */ text) => h("div.point", h("dt", t(`enroll.consent.${name}Title`)), h("dd", text));
@@ -47,9 +48,10 @@ export function consent(verification, text, agreed) {
           recording ? t("enroll.consent.keepRecording", { time: recording }) : t("enroll.consent.dropRecording"), " ",
           evidence ? t("enroll.consent.keepEvidence", { time: evidence }) : t("enroll.consent.dropEvidence"), " ",
           sample ? [t("enroll.consent.keepSample", { time: sample }), " "] : null,
+          frames ? [t("enroll.consent.keepFrames", { time: frames }), " "] : null,
           t("enroll.consent.keepIdentity"),
         ]),
-        point("who", t("enroll.consent.who")),
+        point("who", t(frames ? "enroll.consent.whoPictures" : "enroll.consent.who")),
         point("rights", t("enroll.consent.rights"))),
       text ? h("details", { open: true }, h("summary", t("enroll.consent.words")), h("p.words-kept", text)) : null,
       h("p.small.soft", t("enroll.consent.version", { version }))),
@@ -161,7 +163,9 @@ export function recording(stream, cancel) {
   };
   const run = (/** @type {number} */ ms) => {
     bar.getAnimations().forEach((/** @type {Animation} */ a) => a.cancel());
-    bar.animate([{ scale: "0 1" }, { scale: "1 1" }], { duration: ms, fill: "forwards" });
+    // Scripts' animations are not stopped by the style sheet: who wants little motion gets four steps.
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    bar.animate([{ scale: "0 1" }, { scale: "1 1" }], { duration: ms, fill: "forwards", easing: still ? "steps(4, end)" : "linear" });
   };
   const groups = (/** @type {number} */ now) => h("p.digits", challenge.groups.map((/** @type {string} */ g, /** @type {number} */ i) => h(i === now ? "b" : "span", g)));
   return {

@@ -1,10 +1,11 @@
 // What was measured in a recording, on one axis of time: pose, mouth, speech, alikeness, liveness.
-// Numbers only; the service keeps no picture and no sound to show.
+// Numbers only: pictures are asked for one by one (frames.js), and no sound is kept.
 
 import { h, s } from "../lib/dom.js";
 import { number, t } from "../lib/i18n.js";
 
-const [WIDTH, START, GAP] = [720, 84, 16];
+// A lane's name stands above it, where there is room for any language.
+const [WIDTH, START, NAME, GAP] = [720, 8, 18, 10];
 
 /** @param {any} e the evidence @returns {any[]} */
 export function charts(e) {
@@ -20,21 +21,22 @@ export function charts(e) {
     { name: "alike", height: 44, min: 0, max: Math.max(e.identity.threshold * 1.4, ...e.identity.samples.map((/** @type {any} */ p) => p.distance)), limit: e.identity.threshold, dots: e.identity.samples.map((/** @type {any} */ p) => [p.t_ms, p.distance]), lines: [] },
     ...(e.spoof ? [{ name: "live", height: 44, min: 0, max: 1, limit: e.spoof.threshold, dots: e.spoof.samples.map((/** @type {any} */ p) => [p.t_ms, p.live]), lines: [] }] : []),
   ];
-  let top = 8;
+  let top = NAME;
   const parts = lanes.map((lane) => {
     const part = draw(lane, top, x);
-    top += lane.height + GAP;
+    top += lane.height + GAP + NAME;
     return part;
   });
   const seconds = Array.from({ length: Math.floor(end / 1000) + 1 }, (_, i) => i);
-  const grid = seconds.map((i) => [s("path.axis", { d: `M${x(i * 1000)} 4V${top - 6}`, "stroke-opacity": 0.55 }), i % 2 ? null : s("text", { x: x(i * 1000), y: top + 8, "text-anchor": "middle" }, `${i} s`)]);
+  const grid = seconds.map((i) => [s("path.axis", { d: `M${x(i * 1000)} 4V${top - NAME - 4}`, "stroke-opacity": 0.55 }), i % 2 ? null : s("text", { x: x(i * 1000), y: top - NAME + 10, "text-anchor": x(i * 1000) > WIDTH - 14 ? "end" : "middle" }, `${i} s`)]);
   const asked = [e.challenge.digits.join(" "), e.challenge.motions.map((/** @type {string} */ m) => t(`motion.${m}`)).join(", ")];
   const heard = e.speech.transcript ? e.speech.transcript.digits.map((/** @type {any} */ d) => d.digit).join(" ") || "–" : t("review.notHeard");
   return [
     h("dl.facts", h("dt", t("review.asked")), h("dd", h("bdi.num", asked[0]), " · ", asked[1]), h("dt", t("review.heard")), h("dd", h("bdi.num", heard)),
       h("dt", t("review.media")), h("dd", `${e.media.width} × ${e.media.height}, ${number(e.media.duration_ms / 1000, { maximumFractionDigits: 1 })} s, ${e.media.frames} ${t("review.frames")}, ${e.media.video_codec}/${e.media.audio_codec}`)),
-    h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("review.timeline") },
-      s("svg.plot.lanes", { viewBox: `0 0 ${WIDTH} ${top + 14}`, role: "img", "aria-label": t("review.timelineAlt", { seconds: number(end / 1000, { maximumFractionDigits: 1 }), peak: number(peak(frames, "yaw")), nod: number(peak(frames, "pitch")), stretches: e.speech.segments.length }) }, grid, parts)),
+    // Time goes to the right, whatever the language does, and the beginning is what is seen first.
+    h("div.scroll", { dir: "ltr", tabindex: "0", role: "region", "aria-label": t("review.timeline") },
+      s("svg.plot.lanes", { viewBox: `0 0 ${WIDTH} ${top}`, role: "img", "aria-label": t("review.timelineAlt", { seconds: number(end / 1000, { maximumFractionDigits: 1 }), peak: number(peak(frames, "yaw")), nod: number(peak(frames, "pitch")), stretches: e.speech.segments.length }) }, grid, parts)),
     h("p.small.soft", t("review.legend")),
   ];
 }
@@ -49,7 +51,7 @@ export function charts(e) {
 function draw(lane, top, x) {
   const y = (/** @type {number} */ v) => top + lane.height - (lane.height * (Math.min(lane.max, Math.max(lane.min, v)) - lane.min)) / (lane.max - lane.min || 1);
   return s("g",
-    s("text.strong", { x: 0, y: top + lane.height / 2 + 4 }, t(`review.lane.${lane.name}`)),
+    s("text.strong", { x: START, y: top - 5 }, t(`review.lane.${lane.name}`)),
     s("rect", { x: START, y: top, width: WIDTH - START, height: lane.height, fill: "var(--sunk)", "fill-opacity": 0.55, rx: 4 }),
     lane.zero ? s("path.axis", { d: `M${START} ${y(0)}H${WIDTH}` }) : null,
     lane.limit === undefined ? null : s("path", { d: `M${START} ${y(lane.limit)}H${WIDTH}`, stroke: "var(--bad)", "stroke-dasharray": "5 4", fill: "none" }),

@@ -6,6 +6,7 @@ import { load, number, t, time } from "../lib/i18n.js";
 import { scoreBar } from "../lib/plot.js";
 import { signIn } from "../lib/signin.js";
 import { charts } from "./evidence.js";
+import { pictures } from "./frames.js";
 
 /** @param {string} [note] */
 async function queue(note) {
@@ -16,13 +17,12 @@ async function queue(note) {
     items.length === 0
       ? h("p.empty", t("review.empty"))
       : h("div.card", h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("review.title") }, h("table",
-          h("thead", h("tr", ["case", "waiting", "attempt", "why", "open"].map((c) => h("th", { scope: "col" }, c === "open" ? h("span.visually-hidden", t("review.col.open")) : t(`review.col.${c}`))))),
+          h("thead", h("tr", ["case", "why", "waiting", "attempt"].map((c) => h("th", { scope: "col" }, t(`review.col.${c}`))))),
           h("tbody", items.map((/** @type {any} */ v) => h("tr",
-            h("th", { scope: "row" }, h("span.mono", short(v.id))),
-            h("td", time(v.updated_at)),
-            h("td.num", v.attempt),
+            h("th", { scope: "row" }, h("button.slim.mono", { type: "button", "aria-label": t("review.openCase", { id: short(v.id) }), onclick: () => look(v) }, short(v.id))),
             h("td", open(v).map((c) => h("span.tag.warn", t(`check.${c.check}`)))),
-            h("td", h("button.slim", { type: "button", "aria-label": t("review.openCase", { id: short(v.id) }), onclick: () => look(v) }, t("review.col.open"))))))))),
+            h("td", time(v.updated_at)),
+            h("td.num", v.attempt))))))),
     next ? h("p.soft", t("review.more")) : null);
   if (note) announce(t(note));
   focusHeading();
@@ -83,15 +83,25 @@ function quality(q) {
 /** Asks for the evidence, which is logged, and draws it. @param {any} v @param {Element} place */
 async function show(v, place) {
   try {
-    const { evidence, first_approval: first } = await get(`/v1/reviews/${v.id}`);
+    const { evidence, first_approval: first, key_frames: frames, matches } = await get(`/v1/reviews/${v.id}`);
     put(place, h("h2", { id: "evidence" }, t("review.evidence")),
       first ? h("p.note", t(first.own ? "review.approvedByYou" : "review.approvedOnce", { time: time(first.at) }), " ", h("q", first.reason)) : null,
+      matches.length ? alike(matches) : null,
       evidence ? charts(evidence) : h("p.note", t("review.gone")),
+      pictures(v.id, frames, failed),
       evidence ? h("div.row.after", h("button.slim", { type: "button", id: "bundle", onclick: () => bundle(v) }, t("review.bundle"))) : null);
     announce(t("review.shown"));
   } catch (e) {
     failed(e);
   }
+}
+
+/** Whose face it seems to be besides: pseudonyms, as in the log. @param {any[]} matches */
+function alike(matches) {
+  const one = (/** @type {any} */ m) => m.kind === "enrolled"
+    ? t("review.alike.enrolled", { who: m.subject_ref, time: time(m.since) })
+    : m.kind === "protected" ? t("review.alike.protected", { label: m.label }) : t("review.alike.gone");
+  return h("div.note.warn", h("p", h("strong", t("review.alike.title"))), h("ul", matches.map((m) => h("li.wrap", one(m)))));
 }
 
 /** The verdict with all it rests on, as a file that can be replayed elsewhere. Logged, too. @param {any} v */

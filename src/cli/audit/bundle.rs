@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::source::bar;
 use crate::tlog::LogKey;
 use crate::tlog::entry::Entry;
-use crate::tlog::export::{Format, MAX_LINE, Manifest, Reader};
+use crate::tlog::export::{Format, MAX_LINE, Manifest, Reader, parquet};
 
 /// Checks the export in `file` in constant memory; `each` gets every entry. What is wrong with the
 /// export is the inner error.
@@ -20,6 +20,17 @@ pub(super) fn check(
 ) -> Result<Result<Manifest, String>> {
     let mut source = File::open(file).with_context(|| format!("can't read {}", file.display()))?;
     let length = source.metadata()?.len();
+    let mut start = Vec::new();
+    (&mut source).take(parquet::MAGIC.len() as u64).read_to_end(&mut start)?;
+    if start == parquet::MAGIC {
+        let progress = bar("bytes");
+        let found = parquet::check(&mut source, keys, each, |at, all| {
+            progress.set_length(all);
+            progress.set_position(at);
+        });
+        progress.finish_and_clear();
+        return Ok(found.context("the export")?.map_err(|e| e.to_string()));
+    }
     // The manifest is the last line; it says what the others have to lead to.
     let tail = length.min(MAX_LINE as u64);
     source.seek(SeekFrom::Start(length - tail))?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::source::{Source, log_key};
 use crate::app::{self, Overrides};
@@ -32,6 +33,9 @@ pub struct Explain {
     /// What a commitment is said to be of, as LABEL=TEXT or LABEL=hex:DIGITS; can be repeated
     #[arg(long = "opens", value_name = "LABEL=BODY", requires = "salt")]
     bodies: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Explain {
@@ -48,7 +52,14 @@ impl Explain {
             _ => crate::cli::runtime()?.block_on(stored(config()?, self.index))?,
         };
         let entry = Entry::decode(&bytes)?;
+        let opened = self.opened(&entry)?;
+        let failed = opened.iter().any(|(_, holds)| !holds);
+        let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         let mut out = std::io::stdout();
+        if self.json {
+            writeln!(out, "{}", self.shown(&entry, &bytes, &opened, &vouched))?;
+            return Ok(code);
+        }
         writeln!(out, "entry {}: {}", self.index, meaning(entry.kind))?;
         writeln!(out, "  time       {}", entry.time.rfc3339())?;
         for (label, value) in &entry.attributes {
@@ -58,7 +69,6 @@ impl Explain {
             };
             writeln!(out, "  {label:<10} {value}")?;
         }
-        let opened = self.opened(&entry)?;
         for (label, hash) in &entry.commitments {
             let said = match opened.iter().find(|(l, _)| l == label) {
                 None => "committed to; whoever has salt and text can show what it is".to_owned(),
@@ -69,8 +79,41 @@ impl Explain {
         }
         writeln!(out, "  leaf hash  {}", leaf_hash(&bytes))?;
         writeln!(out, "  proven to be in {vouched}")?;
-        let failed = opened.iter().any(|(_, holds)| !holds);
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(code)
+    }
+
+    /// The same as one object; `opened` says of a commitment whether it is what was said.
+    fn shown(
+        &self,
+        entry: &Entry,
+        bytes: &[u8],
+        opened: &[(String, bool)],
+        vouched: &str,
+    ) -> Value {
+        let attributes: Map<String, Value> = entry
+            .attributes
+            .iter()
+            .map(|(label, value)| {
+                let value = match value {
+                    Attribute::Text(text) => json!(text),
+                    Attribute::Number(n) => json!(n),
+                };
+                (label.clone(), value)
+            })
+            .collect();
+        let commitments: Map<String, Value> = entry
+            .commitments
+            .iter()
+            .map(|(label, hash)| {
+                let holds = opened.iter().find(|(l, _)| l == label).map(|(_, holds)| *holds);
+                (label.clone(), json!({ "hash": hash.to_string(), "opened": holds }))
+            })
+            .collect();
+        json!({
+            "index": self.index, "kind": entry.kind.name(), "meaning": meaning(entry.kind),
+            "time": entry.time.rfc3339(), "attributes": attributes, "commitments": commitments,
+            "leaf_hash": leaf_hash(bytes).to_string(), "proven_in": vouched,
+        })
     }
 
     fn opened(&self, entry: &Entry) -> Result<Vec<(String, bool)>> {

@@ -40,8 +40,8 @@ pub struct ReportArgs {
 }
 
 /// The public attributes whose values are counted, by kind.
-const COUNTED: [&str; 8] =
-    ["outcome", "rule", "purpose", "action", "reason", "what", "answer", "state"];
+const COUNTED: [&str; 9] =
+    ["outcome", "pad", "rule", "purpose", "action", "reason", "what", "answer", "state"];
 /// The kinds that begin and end a take-down, which the attribute `takedown` names.
 const ASKED: &str = "takedown_requested";
 const ANSWERED: &str = "takedown_answered";
@@ -53,6 +53,7 @@ struct Counts {
     from: Option<String>,
     to: Option<String>,
     entries: u64,
+    summary: Summary,
     /// Entries by kind.
     kinds: BTreeMap<&'static str, u64>,
     /// Entries by kind, attribute and its value.
@@ -64,6 +65,23 @@ struct Counts {
     #[serde(skip)]
     took: Vec<i64>,
     takedowns: Takedowns,
+}
+
+/// The numbers that an auditor asks for by name.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    /// Verdicts by outcome.
+    verifications: BTreeMap<String, u64>,
+    /// Verdicts by what the check for presentation attacks found.
+    pad: BTreeMap<String, u64>,
+    /// Consents given, changed and withdrawn, grants given and revoked.
+    consents: BTreeMap<String, u64>,
+    /// Allowed uses by purpose.
+    uses: BTreeMap<String, u64>,
+    /// Refused uses by rule.
+    refusals: BTreeMap<String, u64>,
+    /// Deleted cameos by reason: a retention period's end, or the person's wish.
+    deletions: BTreeMap<String, u64>,
 }
 
 /// What became of take-downs.
@@ -155,11 +173,44 @@ impl Counts {
             median_s: seconds(self.took.get(self.took.len() / 2)),
             longest_s: seconds(self.took.last()),
         };
+        let by = |kind: &str, label: &str| {
+            let found = self.by.get(kind).and_then(|labels| labels.get(label));
+            found.cloned().unwrap_or_default()
+        };
+        let consents = [
+            "consent_given",
+            "consent_changed",
+            "consent_withdrawn",
+            "grant_given",
+            "grant_revoked",
+        ];
+        let consents = consents.iter().filter_map(|k| Some(((*k).to_owned(), *self.kinds.get(k)?)));
+        self.summary = Summary {
+            verifications: by("verdict", "outcome"),
+            pad: by("verdict", "pad"),
+            consents: consents.collect(),
+            uses: by("resolve_allowed", "purpose"),
+            refusals: by("resolve_denied", "rule"),
+            deletions: by("cameo_deleted", "reason"),
+        };
     }
 
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let of = |t: &Option<String>| t.clone().unwrap_or_else(|| "–".to_owned());
         writeln!(out, "{} entries, from {} to {}", self.entries, of(&self.from), of(&self.to))?;
+        let s = &self.summary;
+        for (name, numbers) in [
+            ("verifications", &s.verifications),
+            ("presentation attacks", &s.pad),
+            ("consents and grants", &s.consents),
+            ("uses by purpose", &s.uses),
+            ("refusals by rule", &s.refusals),
+            ("deletions", &s.deletions),
+        ] {
+            let each: Vec<String> = numbers.iter().map(|(what, n)| format!("{what} {n}")).collect();
+            let told = if each.is_empty() { "none".to_owned() } else { each.join(", ") };
+            writeln!(out, "{name}: {told}")?;
+        }
         for (kind, n) in &self.kinds {
             writeln!(out, "{n:>9}  {kind}")?;
             for (label, values) in self.by.get(kind).into_iter().flatten() {
@@ -225,6 +276,38 @@ fn period(text: &str) -> Result<(Millis, Millis)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tlog::Kind;
+
+    #[test]
+    fn the_numbers_that_are_asked_for_by_name() {
+        let mut counts = Counts::default();
+        for (kind, attributes) in [
+            (Kind::Verdict, &[("outcome", "verified"), ("pad", "pass")][..]),
+            (Kind::Verdict, &[("outcome", "rejected"), ("pad", "fail")]),
+            (Kind::ConsentGiven, &[]),
+            (Kind::ResolveAllowed, &[("purpose", "social")]),
+            (Kind::ResolveAllowed, &[("purpose", "social")]),
+            (Kind::ResolveDenied, &[("rule", "purpose")]),
+            (Kind::CameoDeleted, &[("reason", "inactive")]),
+        ] {
+            let entry = Entry::new(kind, Millis(0));
+            counts.add(&attributes.iter().fold(entry, |e, (label, value)| e.with(label, *value)));
+        }
+        counts.sum_up();
+        let summary = serde_json::to_value(&counts.summary).unwrap();
+        assert_eq!(
+            summary,
+            serde_json::json!({
+                "verifications": { "verified": 1, "rejected": 1 }, "pad": { "pass": 1, "fail": 1 },
+                "consents": { "consent_given": 1 }, "uses": { "social": 2 },
+                "refusals": { "purpose": 1 }, "deletions": { "inactive": 1 },
+            })
+        );
+        let mut told = Vec::new();
+        counts.print(&mut told).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.contains("presentation attacks: fail 1, pass 1\n"), "{told}");
+    }
 
     #[test]
     fn periods() {

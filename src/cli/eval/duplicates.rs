@@ -9,14 +9,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use super::faces;
 use super::stats::Rate;
+use super::{faces, parallel, progress};
 use crate::domain::evidence::ModelRole;
 use crate::domain::template::EmbeddingModel;
 use crate::infer::{self, Models};
@@ -186,33 +184,12 @@ fn embed_all(
     models: &Models,
     threads: usize,
 ) -> anyhow::Result<Vec<Face>> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        let work = || -> anyhow::Result<()> {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some((person, file)) = pictures.get(number) else { return Ok(()) };
-                if let Some(vector) = faces::embed(file, models)? {
-                    let mut all = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    all.insert(number, (*person, vector));
-                }
-            }
-        };
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            match worker.join() {
-                Ok(outcome) => outcome?,
-                Err(_) => bail!("a worker thread failed"),
-            }
-        }
-        Ok(())
+    let bar = progress("pictures", pictures.len());
+    let found = parallel::each(pictures, threads, &bar, |(person, file)| {
+        Ok(faces::embed(file, models)?.map(|vector| (*person, vector)))
     })?;
-    Ok(found
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .into_values()
-        .collect())
+    bar.finish_and_clear();
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The distances of all pairs, sorted: those of one person, and those of two.

@@ -115,7 +115,7 @@ fn evidence(
     let challenge =
         Challenge::new(vec![1, 2, 3, 4], vec![Motion::Left], Millis(0), Millis(180_000))?;
     let bytes = std::fs::metadata(path)?.len();
-    let capture = Capture { path, bytes, sha256: String::new() };
+    let capture = Capture { path, bytes, sha256: String::new(), received: None, key_frames: false };
     let (measured, _) = measure_capture(decoder, models, challenge, capture, || false)?;
     Ok(measured.evidence)
 }

@@ -209,3 +209,88 @@ pub struct Grants {
     /// Grants to single people, in any order.
     pub personal: Vec<Grant>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = Millis(1000);
+
+    fn people(n: usize) -> BTreeSet<SubjectId> {
+        (0..n).map(|i| format!("p{i}").parse().unwrap()).collect()
+    }
+
+    /// The field that is not fit, where one is.
+    fn unfit(change: impl FnOnce(&mut Scope)) -> Option<&'static str> {
+        let mut scope = Scope::default();
+        change(&mut scope);
+        let found = scope.check(NOW).err().map(|e| e.field);
+        // The standing permissions hold their scope to the same.
+        let standing = Permissions { scope, ..Permissions::default() };
+        assert_eq!(standing.check(NOW).err().map(|e| e.field), found);
+        found
+    }
+
+    #[test]
+    fn every_bound_holds_and_what_lies_on_it_is_fit() {
+        assert_eq!(unfit(|_| ()), None);
+        let keys = |n: usize| -> Option<BTreeSet<ApiKeyId>> {
+            Some((0..n).map(|i| format!("key_{i:026}").parse().unwrap()).collect())
+        };
+        assert_eq!(unfit(|s| s.generators = keys(MAX_LISTED)), None);
+        assert_eq!(unfit(|s| s.generators = keys(MAX_LISTED + 1)), Some("generators"));
+        assert_eq!(unfit(|s| s.company = Company::People(people(MAX_LISTED))), None);
+        assert_eq!(unfit(|s| s.company = Company::People(people(MAX_LISTED + 1))), Some("company"));
+
+        assert_eq!(unfit(|s| s.until = Some(NOW)), Some("until"));
+        assert_eq!(unfit(|s| s.until = Some(Millis(1001))), None);
+        let span =
+            |from, until| unfit(|s| (s.from, s.until) = (Some(Millis(from)), Some(Millis(until))));
+        assert_eq!((span(2000, 2001), span(2000, 2000)), (None, Some("until")));
+        assert_eq!(span(2000, 1999), Some("until"));
+
+        for (uses, per_day, fits) in
+            [(Some(1), Some(1), true), (Some(0), None, false), (None, Some(0), false)]
+        {
+            let found = unfit(|s| (s.max_uses, s.max_per_day) = (uses, per_day));
+            assert_eq!(found.is_none(), fits, "{uses:?} {per_day:?}");
+        }
+
+        let words = |n: usize, text: &str| {
+            let text = text.to_owned();
+            unfit(|s| s.restrictions = vec![text; n])
+        };
+        assert_eq!(words(MAX_RESTRICTIONS, "no weapons"), None);
+        assert_eq!(words(MAX_RESTRICTIONS + 1, "no weapons"), Some("restrictions"));
+        assert_eq!(words(1, &"x".repeat(MAX_RESTRICTION)), None);
+        for bad in [&*"x".repeat(MAX_RESTRICTION + 1), "", " \u{a0}", "a\nb", "\u{7}"] {
+            assert_eq!(words(1, bad), Some("restrictions"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_of_people_are_bounded_and_not_printed() {
+        let full = || people(MAX_LISTED);
+        let fits = Permissions { allow: full(), block: full(), ..Permissions::default() };
+        assert_eq!(fits.check(NOW), Ok(()));
+        let one_more = people(MAX_LISTED + 1);
+        for bad in [
+            Permissions { allow: one_more.clone(), ..fits.clone() },
+            Permissions { block: one_more, ..fits.clone() },
+        ] {
+            assert_eq!(bad.check(NOW).unwrap_err().field, "allow, block");
+        }
+        assert_eq!(format!("{fits:?}"), "Permissions(only_me, 10000 allowed, 10000 blocked, {})");
+    }
+
+    #[test]
+    fn a_grants_name_reads_back() {
+        let personal: GrantId = "gra_01JD3ZP3V5Q8W9X0Y1Z2A3B4C5".parse().unwrap();
+        for grant in [GrantRef::Standing, GrantRef::Personal(personal.clone())] {
+            assert_eq!(grant.name().parse(), Ok(grant));
+        }
+        assert_eq!(GrantRef::Standing.name(), "standing");
+        assert_eq!(GrantRef::Personal(personal.clone()).name(), personal.as_str());
+        assert!("".parse::<GrantRef>().is_err());
+    }
+}

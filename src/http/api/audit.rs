@@ -57,7 +57,7 @@ pub struct EntriesQuery {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ExportQuery {
-    /// `jsonl` or `csv`.
+    /// `jsonl`, `csv` or `parquet`.
     #[serde(default = "jsonl")]
     #[param(value_type = String)]
     format: Format,
@@ -85,8 +85,23 @@ fn jsonl() -> Format {
     Format::Jsonl
 }
 
-fn kinds(text: Option<&str>) -> Vec<String> {
-    text.map(|t| t.split(',').map(str::to_owned).collect()).unwrap_or_default()
+/// The filter of a query. The queries can't share a struct for it: flattened, a number of a query
+/// string is not read as one.
+macro_rules! asked {
+    ($query:ident) => {
+        Filter {
+            since: $query.since.map(Millis),
+            until: $query.until.map(Millis),
+            kinds: $query
+                .kind
+                .map(|names| names.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
+            generator: $query.generator,
+            purpose: $query.purpose,
+            outcome: $query.outcome,
+            rule: $query.rule,
+        }
+    };
 }
 
 /// An entry.
@@ -171,15 +186,7 @@ pub(super) async fn entries(
     Query(q): Query<EntriesQuery>,
 ) -> Result<Json<Entries>, Problem> {
     let caller = key.of(Role::Auditor)?;
-    let filter = Filter {
-        since: q.since.map(Millis),
-        until: q.until.map(Millis),
-        kinds: kinds(q.kind.as_deref()),
-        generator: q.generator,
-        purpose: q.purpose,
-        outcome: q.outcome,
-        rule: q.rule,
-    };
+    let filter = asked!(q);
     let subject = match q.subject_ref {
         None => None,
         Some(text) => {
@@ -204,8 +211,8 @@ pub(super) async fn entries(
     Ok(Json(Entries { entries, next: found.next }))
 }
 
-/// Exports entries with their proofs and a signed manifest as the last line, to be checked alone
-/// with `cameo audit verify --bundle`. The answer streams. An export is an entry itself.
+/// Exports entries with their proofs and a signed manifest at the end, to be checked alone with
+/// `cameo audit verify --bundle`. The answer streams. An export is an entry itself.
 #[utoipa::path(get, path = "/v1/audit/export", tag = "audit", params(ExportQuery),
     security(("api_key" = [])),
     responses((status = 200, content_type = "application/jsonl", body = String),
@@ -217,15 +224,7 @@ pub(super) async fn export(
     Query(q): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
     let caller = key.of(Role::Auditor)?;
-    let filter = Filter {
-        since: q.since.map(Millis),
-        until: q.until.map(Millis),
-        kinds: kinds(q.kind.as_deref()),
-        generator: q.generator,
-        purpose: q.purpose,
-        outcome: q.outcome,
-        rule: q.rule,
-    };
+    let filter = asked!(q);
     let pieces = state.services.export(&caller, filter, q.format).await?;
     // A piece that fails ends the answer without the manifest, which a check finds.
     let body = axum::body::Body::from_stream(pieces.inspect_err(|e| {

@@ -24,9 +24,10 @@ pub mod uses;
 pub mod verifications;
 pub mod well_known;
 
+use axum::extract::DefaultBodyLimit;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use super::State;
@@ -78,6 +79,11 @@ impl Modify for Credentials {
     }
 }
 
+/// How much is read of who shows no credential first: sign-in, and requests to a witness, are small.
+fn for_strangers() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(64 << 10)
+}
+
 /// Every route that is part of the API's description.
 pub fn router() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -88,6 +94,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(verifications::events))
         .routes(routes!(reviews::queue))
         .routes(routes!(reviews::inspect))
+        .routes(routes!(reviews::frame))
         .routes(routes!(reviews::bundle))
         .routes(routes!(reviews::decide))
         .routes(routes!(cameos::read, lifecycle::delete))
@@ -126,7 +133,7 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(generator::messages))
         .routes(routes!(generator::replay))
         .routes(routes!(session::create_link))
-        .routes(routes!(session::open, session::read, session::close))
+        .routes(routes!(session::open, session::read, session::close).layer(for_strangers()))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::entries))
@@ -147,6 +154,6 @@ pub fn router() -> OpenApiRouter<State> {
         .routes(routes!(tlog::published))
         .routes(routes!(tlog::tile))
         .routes(routes!(tlog::proof))
-        .routes(routes!(tlog::add_checkpoint))
+        .routes(routes!(tlog::add_checkpoint).layer(for_strangers()))
         .routes(routes!(tlog::witness_key))
 }

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State as Ax;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -9,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::verifications::{VerificationView, view};
 use crate::domain::access::Role;
 use crate::domain::ids::VerificationId;
+use crate::domain::key_frame::View;
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::{Body, Path, Query};
@@ -50,8 +53,22 @@ pub struct CaseView {
     pub evidence: Option<Value>,
     /// Whose face it seems to be besides.
     pub matches: Vec<MatchView>,
+    /// Pictures that can be asked for, at most four, in order of time. None where the service keeps none.
+    pub key_frames: Vec<KeyFrameView>,
     /// Another reviewer's approval, where a check failed and two have to approve.
     pub first_approval: Option<FirstApproval>,
+}
+
+/// A picture that can be asked for.
+#[derive(Serialize, ToSchema)]
+pub struct KeyFrameView {
+    /// Its number, for `GET /v1/reviews/{id}/frames/{n}`.
+    pub n: u32,
+    /// Why it was kept: `frontal`, `left`, `right`, `up`, `down`, `least_alike` or `least_live`.
+    #[schema(value_type = String)]
+    pub view: View,
+    /// When it was taken, in milliseconds from the start of the recording.
+    pub t_ms: i64,
 }
 
 /// Somebody with a face like this.
@@ -154,7 +171,28 @@ pub(super) async fn inspect(
         reason: first.reason,
     });
     let verification = view(&state, &case.verification);
-    Ok(Json(CaseView { verification, evidence, matches, first_approval }))
+    let key_frames = case.key_frames.iter();
+    let key_frames =
+        key_frames.map(|k| KeyFrameView { n: k.n, view: k.view, t_ms: k.t_ms }).collect();
+    Ok(Json(CaseView { verification, evidence, matches, key_frames, first_approval }))
+}
+
+/// Gives one picture of a case in review, as JPEG. Every call is an entry in the log, made before the picture is
+/// sent; a picture is gone with the decision, or when nobody decides in time.
+#[utoipa::path(get, operation_id = "key_frame", path = "/v1/reviews/{id}/frames/{n}", tag = "review",
+    params(("id" = String, Path), ("n" = u32, Path, description = "From 1")),
+    security(("api_key" = [])),
+    responses((status = 200, body = Vec<u8>, content_type = "image/jpeg"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn frame(
+    Ax(state): Ax<State>,
+    key: Key,
+    Path((id, n)): Path<(VerificationId, u32)>,
+) -> Result<Response, Problem> {
+    let caller = key.of(Role::Reviewer)?;
+    let picture = state.services.key_frame(&caller, &id, n).await?;
+    let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, picture.to_vec()).into_response())
 }
 
 /// Gives a verdict with everything it rests on, as `cameo verify --bundle` replays it: challenge, hashes of the

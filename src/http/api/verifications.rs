@@ -97,6 +97,9 @@ pub struct KeepsView {
     pub evidence_s: u64,
     /// Where one step alone failed: an encrypted sample of face or voice, so that it can be repeated.
     pub sample_s: u64,
+    /// Where a reviewer has to decide: up to four small encrypted pictures, at most so long and not after the
+    /// decision.
+    pub key_frames_s: u64,
 }
 
 /// A check of the verdict.
@@ -281,11 +284,18 @@ pub(super) async fn retry(
     idempotency: IdempotencyKey,
     Path(id): Path<VerificationId>,
 ) -> Result<Response, Problem> {
+    const ROUTE: &str = "POST /v1/verifications/{id}/retry";
     // A device that lost the answer asks again with the token that the first answer replaced: the
     // kept answer belongs to whoever holds that token, so the token names the scope.
     let scope = bearer.scope();
-    once(&state, &scope, "POST /v1/verifications/{id}/retry", &idempotency, &id, async |call| {
-        let found = bearer.verification(&state, &id).await?;
+    let found = match bearer.verification(&state, &id).await {
+        Ok(found) => found,
+        Err(refused) if bearer.is_of_a_client() => {
+            return once::kept(&state, &scope, ROUTE, &idempotency, &id).await?.ok_or(refused);
+        }
+        Err(refused) => return Err(refused),
+    };
+    once(&state, &scope, ROUTE, &idempotency, &id, async |call| {
         let render = |s: &Started| once::json(StatusCode::CREATED, &started(&state, s));
         Ok(state.services.retry(&found, Some(call), render).await?)
     })
@@ -416,6 +426,7 @@ pub(super) fn view(state: &State, v: &Verification) -> VerificationView {
             capture_s: settings.keep_capture.as_secs(),
             evidence_s: settings.keep_evidence.as_secs(),
             sample_s: settings.repeat_within.as_secs(),
+            key_frames_s: settings.frames_within().as_secs(),
         },
         challenge,
         retry,

@@ -56,12 +56,14 @@ assets! {
     "review/review.css" CSS,
     "review/main.js" JS,
     "review/evidence.js" JS,
+    "review/frames.js" JS,
     "audit/audit.css" CSS,
     "audit/main.js" JS,
     "audit/charts.js" JS,
     "audit/entry.js" JS,
     "audit/merkle.js" JS,
     "docs/docs.css" CSS,
+    "docs/api.js" JS,
 }
 
 /// The pages by name.
@@ -72,6 +74,7 @@ pub(super) const PAGES: &[(&str, &str)] = &[
     ("review", web!("review/review.html")),
     ("audit", web!("audit/audit.html")),
     ("docs", web!("docs/docs.html")),
+    ("docs/api", web!("docs/api.html")),
 ];
 
 /// What an app loads to embed the onboarding.

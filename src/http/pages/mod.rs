@@ -59,6 +59,8 @@ pub(super) fn router() -> Router<State> {
         .route("/review", get(review))
         .route("/audit", get(audit))
         .route("/docs", get(docs))
+        .route("/docs/api", get(docs_api))
+        .route("/docs/api/", get(docs_api))
         .route("/cameo.js", get(embed))
         .route("/cameo.d.ts", get(embed_types))
         .route("/assets/{version}/{*name}", get(asset))
@@ -86,6 +88,10 @@ async fn audit(Ax(state): Ax<State>, headers: HeaderMap) -> Response {
 
 async fn docs(Ax(state): Ax<State>, headers: HeaderMap) -> Response {
     page(&state, &headers, Page::Plain, "docs")
+}
+
+async fn docs_api(Ax(state): Ax<State>, headers: HeaderMap) -> Response {
+    page(&state, &headers, Page::Plain, "docs/api")
 }
 
 /// A page: asked for anew each time, sent only where it changed.

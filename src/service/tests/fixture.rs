@@ -22,11 +22,12 @@ use crate::service::access::Caller;
 use crate::service::decisions::Request;
 use crate::service::graph::AskGraph;
 use crate::service::once::Answer;
-use crate::service::publish::LogSettings;
+use crate::service::publish::{LogSettings, Shelf};
 use crate::service::resolve::Resolved;
 use crate::service::texts::Shown;
 use crate::service::{Controller, Error, IdentityRules, Parts, Result, Services, Settings};
 use crate::store::{Db, Engine, Options};
+use crate::tlog::publish::Folder;
 
 pub(super) const START: Millis = Millis(1_800_000_000_000);
 
@@ -99,6 +100,15 @@ impl Fixture {
     /// Another service process on the same database.
     pub(super) async fn replica(&self, seed: u64) -> Services {
         open(&self.url, &self.clock, &self.master, None, seed, self.folder.path(), &*self.set).await
+    }
+
+    /// The same with settings of its own.
+    pub(super) async fn replica_with(
+        &self,
+        seed: u64,
+        set: impl Fn(&mut Settings) + Send + Sync,
+    ) -> Services {
+        open(&self.url, &self.clock, &self.master, None, seed, self.folder.path(), &set).await
     }
 
     /// A person with a cameo, who has not said anything yet.
@@ -232,6 +242,7 @@ async fn open(
             override_by_two: true,
             repeat_within: Duration::from_mins(15),
             review_within: Duration::from_hours(72),
+            review_key_frames: true,
             policy: Policy::balanced(),
             identity: IdentityRules::default(),
             workers: 1,
@@ -245,9 +256,10 @@ async fn open(
             keep_withdrawn: Duration::from_hours(30 * 24),
             keep_unused: Duration::from_hours(90 * 24),
             keep_inactive: Duration::from_hours(1095 * 24),
+            rewrite_every: Duration::ZERO,
             graph_kept: Duration::from_secs(30),
             log: LogSettings {
-                dir: folder.join("tlog"),
+                shelf: Shelf::Folder(Folder::new(folder.join("tlog"))),
                 public_entries: true,
                 every: Duration::from_secs(1),
                 audit_every: Duration::from_mins(10),

@@ -20,7 +20,7 @@ use crate::service::verify::evidence_place;
 use crate::store::verifications::{self, Job, NewCapture, NewVerification, Settlement};
 use crate::store::{Engine, attempts};
 
-fn verdict(decision: Verdicts, speech: Status, pad: Status) -> Verdict {
+pub(super) fn verdict(decision: Verdicts, speech: Status, pad: Status) -> Verdict {
     let check = |check, status| CheckResult {
         check,
         status,
@@ -87,7 +87,7 @@ async fn judged(f: &Fixture, subject: &str, state: State, verdict: &Verdict) -> 
     id
 }
 
-async fn reviewer(f: &Fixture, name: &str) -> Caller {
+pub(super) async fn reviewer(f: &Fixture, name: &str) -> Caller {
     let (key, _) = f.services.create_key(Role::Reviewer, name).await.unwrap();
     Caller { key: key.id, role: Role::Reviewer }
 }

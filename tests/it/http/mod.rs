@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod erasure;
 mod identity;
+mod key_frames;
 mod onboarding;
 mod pages;
 mod real_clips;

@@ -61,7 +61,10 @@ async fn a_device_answers_its_own_verification_alone() {
         (seen["id"].as_str(), &seen["consent_text_version"]),
         (Some(&*id), &json!("test-1"))
     );
-    assert_eq!(seen["keeps"], json!({ "capture_s": 0, "evidence_s": 2_592_000, "sample_s": 900 }));
+    assert_eq!(
+        seen["keeps"],
+        json!({ "capture_s": 0, "evidence_s": 2_592_000, "sample_s": 900, "key_frames_s": 604_800 })
+    );
     let foreign = format!("/v1/verifications/{other}");
     assert_eq!(as_page(&app, Method::GET, &foreign, &cookie, None).await.problem(), "not-found");
     // Without the page's header the cookie counts for nothing.
@@ -144,7 +147,7 @@ async fn a_key_signs_in_until_it_is_revoked_or_signed_out() {
 async fn pages_are_strict_and_their_parts_are_kept() {
     let config = "[server]\nembed_origins = [\"https://app.example\"]\n".to_owned();
     let app = TestApp::start(Setup { config, ..Setup::default() }).await;
-    for path in ["/", "/enroll", "/me", "/review", "/audit", "/docs"] {
+    for path in ["/", "/enroll", "/me", "/review", "/audit", "/docs", "/docs/api"] {
         let page = app.get(path, "").await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
         let csp = page.headers["content-security-policy"].to_str().unwrap();

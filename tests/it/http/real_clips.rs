@@ -19,8 +19,16 @@ use crate::infer::{data, files};
 use crate::support::app::{Setup, TestApp};
 use crate::support::models_config;
 
-/// What the challenge asks for in every row.
+/// What the challenge asks for, but where a voice says digits of its own choice.
 const DIGITS: [u8; 6] = [4, 7, 1, 9, 0, 3];
+/// Strings of seven that people said in one breath: the first two women and the first two men of the
+/// speakers whom the digits model never heard.
+const SPOKEN: [(&str, [u8; 7]); 4] = [
+    ("fjam", [6, 6, 4, 7, 2, 9, 3]),
+    ("fjmd", [2, 5, 2, 2, 0, 2, 9]),
+    ("mcrt", [3, 6, 3, 0, 9, 6, 2]),
+    ("mnfe", [2, 6, 8, 5, 5, 2, 4]),
+];
 const WEBM: Packing = Packing::USUAL[0];
 const MP4: Packing = Packing::USUAL[1];
 
@@ -40,7 +48,8 @@ const SPOOF: Catch = Some(("pad", &["pad_attack"]));
 
 /// A capture to be judged, and what has to come of it.
 struct Row {
-    name: &'static str,
+    name: String,
+    digits: Vec<u8>,
     asked: Vec<Motion>,
     capture: Vec<u8>,
     caught: Catch,
@@ -83,6 +92,12 @@ impl Recordings {
             })
             .collect();
         sound::in_a_row(takes.iter().map(Vec::as_slice), RATE / 2, RATE / 3)
+    }
+
+    /// What a speaker said in one breath, half a second after the start.
+    fn spoken(&self, speaker: &str) -> Vec<f32> {
+        let file = format!("digits/an4_digit_strings/{speaker}/cen7-{speaker}-b.flac");
+        sound::delayed(&sound::read(&self.root.join(file)).unwrap(), 500)
     }
 }
 
@@ -153,15 +168,32 @@ fn rows(r: &Recordings) -> Vec<Row> {
     let quiet = vec![0.0; 7 * RATE];
 
     let (lr, rl) = ([Left, Right], [Right, Left]);
-    let row = |name, asked: &[Motion], capture, caught, holds| {
-        let asked = asked.to_vec();
-        Row { name, asked, capture, caught, holds }
+    let row = |name: &str, asked: &[Motion], capture, caught, holds| Row {
+        name: name.to_owned(),
+        digits: DIGITS.to_vec(),
+        asked: asked.to_vec(),
+        capture,
+        caught,
+        holds,
     };
     let attacked = |attack: &Attack, clip, packing| attacked(attack, clip, packing, &right);
-    vec![
-        row("genuine 1, WebM", &lr, first(WEBM, &right), GENUINE, true),
-        row("genuine 2, MP4", &rl, second(MP4, &right), GENUINE, true),
-        row("genuine 3, MP4", &[Right], third(MP4, &right), GENUINE, true),
+    // The turns of two clips, with what four people said.
+    let said = SPOKEN.iter().zip([(&one, &lr, WEBM), (&two, &rl, MP4)].into_iter().cycle());
+    let genuine = said.map(|((speaker, digits), (clip, asked, packing))| Row {
+        digits: digits.to_vec(),
+        ..row(
+            &format!("genuine, {speaker} speaks"),
+            asked,
+            packed(&Picture::of(clip), packing, &r.spoken(speaker)),
+            GENUINE,
+            *speaker != "fjmd",
+        )
+    });
+    let mut rows: Vec<Row> = genuine.collect();
+    rows.extend([
+        row("genuine 1, WebM, accent", &lr, first(WEBM, &right), GENUINE, false),
+        row("genuine 2, MP4, accent", &rl, second(MP4, &right), GENUINE, false),
+        row("genuine 3, MP4, accent", &[Right], third(MP4, &right), GENUINE, false),
         row("one digit wrong", &lr, first(MP4, &one_off), DIGITS_WRONG, true),
         row("all digits wrong", &lr, first(WEBM, &all_off), DIGITS_WRONG, true),
         row("digits in another order", &lr, first(MP4, &shuffled), DIGITS_WRONG, true),
@@ -185,7 +217,8 @@ fn rows(r: &Recordings) -> Vec<Row> {
         row("screen replay 2, MP4", &rl, attacked(&screen, &two, MP4), SPOOF, true),
         row("screen that fills the picture", &lr, attacked(&fills, &one, MP4), SPOOF, false),
         row("photos of a screen and a print", &lr, packed(&slides, MP4, &right), SPOOF, true),
-    ]
+    ]);
+    rows
 }
 
 /// A folder with the installed models and, where it is given, the anti-spoof pair beside them.
@@ -217,7 +250,7 @@ fn models_dir() -> Option<TempDir> {
     Some(dir)
 }
 
-async fn app(models: &TempDir, motions: &[Motion]) -> TestApp {
+async fn app(models: &TempDir, digits: &[u8], motions: &[Motion]) -> TestApp {
     // Another manifest, for models that are not in the project's own yet.
     let manifest = models_config()
         .manifest
@@ -226,7 +259,7 @@ async fn app(models: &TempDir, motions: &[Motion]) -> TestApp {
         "{manifest}[verification]\nlockout_failures = 1000\nworkers = 1\n\
          [capture]\nmax_wall_s = 600\n"
     );
-    let script = Script { digits: DIGITS.to_vec(), motions: motions.to_vec() };
+    let script = Script { digits: digits.to_vec(), motions: motions.to_vec() };
     let models_dir = Some(models.path().to_owned());
     TestApp::start(Setup {
         models: true,
@@ -269,11 +302,16 @@ fn outcome(row: &Row, checks: &BTreeMap<String, Found>) -> Option<bool> {
     (found.status != "unavailable").then_some(found.status != "pass" && named)
 }
 
-/// Whether a row is as it must be today. Of a genuine capture that is what needs no judgement of a
-/// model that the project trains itself: speech and anti-spoof are told in the table.
+/// Whether a row is as it must be today. Of a genuine capture that is every check but anti-spoof, and
+/// `sync`, which can't confirm a voice put to another person's picture: both are told in the table.
+/// The digits of those that are known not to hold are misheard.
 fn acceptable(row: &Row, checks: &BTreeMap<String, Found>) -> bool {
+    let passes = |check: &str| checks[check].status == "pass";
     match row.caught {
-        None => ["quality", "motion", "continuity"].iter().all(|c| checks[*c].status == "pass"),
+        None => {
+            ["quality", "motion", "continuity"].into_iter().all(passes)
+                && (passes("speech") || !row.holds)
+        }
         Some(_) => !row.holds || outcome(row, checks) != Some(false),
     }
 }
@@ -282,15 +320,17 @@ fn acceptable(row: &Row, checks: &BTreeMap<String, Found>) -> bool {
 async fn attacks_on_real_clips_are_caught_by_the_check_that_should() {
     let Some(root) = data("CAMEO_DATASETS_DIR", "") else { return };
     let Some(models) = models_dir() else { return };
-    let mut apps: Vec<(Vec<Motion>, TestApp)> = Vec::new();
+    let mut apps: Vec<((Vec<u8>, Vec<Motion>), TestApp)> = Vec::new();
     let (mut past, mut broken) = (Vec::new(), Vec::new());
     let (mut caught, mut attacks) = (0, 0);
     println!("| capture | expected | held | state | all checks |\n|---|---|---|---|---|");
     for row in rows(&Recordings { root }) {
-        if !apps.iter().any(|(motions, _)| *motions == row.asked) {
-            apps.push((row.asked.clone(), app(&models, &row.asked).await));
+        let challenge = (row.digits.clone(), row.asked.clone());
+        if !apps.iter().any(|(c, _)| *c == challenge) {
+            let app = app(&models, &row.digits, &row.asked).await;
+            apps.push((challenge.clone(), app));
         }
-        let (_, app) = apps.iter().find(|(motions, _)| *motions == row.asked).unwrap();
+        let (_, app) = apps.iter().find(|(c, _)| *c == challenge).unwrap();
         let (state, checks) = judged(app, &row).await;
         let came_out = outcome(&row, &checks);
         let expected =
@@ -318,7 +358,7 @@ async fn attacks_on_real_clips_are_caught_by_the_check_that_should() {
             past.push(format!("{} ({state})", row.name));
         }
         if !acceptable(&row, &checks) {
-            broken.push(row.name);
+            broken.push(row.name.clone());
         }
     }
     println!("caught by the check that should: {caught} of {attacks} attacks");

@@ -1,5 +1,7 @@
 //! The whole story: enrol, consent, resolve, verify, audit.
 
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -306,6 +308,25 @@ async fn permissions(app: &TestApp, cameo: &str, first: &Value) {
     let archive = app.get("/v1/subjects/person-1/export", &app.app).await;
     assert_eq!(archive.headers["content-type"], "application/x-tar");
     assert!(archive.body.len() > 10_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_that_came_too_soon_was_not_recorded() {
+    let app = TestApp::start(Setup { models: true, ..Setup::default() }).await;
+    let capture = captures::drawn(&[1, 2, 3, 4, 5, 6], &[Motion::Left], Trick::None);
+    let mut judged = Vec::new();
+    for (subject, after) in [("person-1", 1), ("person-2", 20)] {
+        let (id, token, _) = app.open(subject).await;
+        app.clock.advance(Duration::from_secs(after));
+        // Each its own file: the same one would be a replay. A Void element at the end is legal.
+        let bytes = [&capture[..], &[0xec, 0x81, after as u8]].concat();
+        assert_eq!(app.upload(&id, &token, bytes).await.status, StatusCode::ACCEPTED);
+        judged.push(app.settled(&id).await);
+    }
+    let early = |v: &Value| v["verdict"].to_string().contains("\"spoken_early\"");
+    assert!(early(&judged[0]), "{:#}", judged[0]);
+    assert!(!early(&judged[1]), "{:#}", judged[1]);
+    assert!(judged[0]["retry"] != "speech", "nothing of it stands");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -190,7 +190,7 @@ async fn a_replaced_signing_key_is_found() {
     assert_eq!(audit(&app).await.unwrap_err().name(), "checkpoint");
 
     let app = published(20).await;
-    std::fs::write(app.services.tiles().path().join("checkpoint"), &forged).unwrap();
+    std::fs::write(app.services.tiles().folder().unwrap().join("checkpoint"), &forged).unwrap();
     assert_eq!(audit(&app).await.unwrap_err().name(), "checkpoint");
     assert!(matches!(checked(&app, None), Err(Broken::Checkpoint(_))));
     // Nothing is published over it.
@@ -204,7 +204,7 @@ fn stranger(app: &TestApp) -> Result<String, String> {
     let done = std::process::Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/auditor/verify_log.py"))
         .arg("log")
-        .arg(app.services.tiles().path())
+        .arg(app.services.tiles().folder().unwrap())
         .arg(key(app).to_string())
         .output()
         .unwrap();
@@ -218,7 +218,7 @@ fn stranger(app: &TestApp) -> Result<String, String> {
 
 /// Changes a file below the tiles' folder.
 fn edit(app: &TestApp, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
-    let path = app.services.tiles().path().join(path);
+    let path = app.services.tiles().folder().unwrap().join(path);
     let mut bytes = std::fs::read(&path).unwrap();
     change(&mut bytes);
     std::fs::write(path, bytes).unwrap();
@@ -253,7 +253,7 @@ async fn tampering_with_tiles_is_found_by_the_service_and_by_strangers() {
         assert!(named, "{path}: {finding}");
     }
     let app = published(300).await;
-    std::fs::remove_file(app.services.tiles().path().join("tile/0/000")).unwrap();
+    std::fs::remove_file(app.services.tiles().folder().unwrap().join("tile/0/000")).unwrap();
     assert!(matches!(checked(&app, None), Err(Broken::Tiles(_))));
     assert_eq!(audit(&app).await.unwrap_err().name(), "tile_missing");
 }
@@ -263,7 +263,7 @@ async fn tampering_with_tiles_is_found_by_the_service_and_by_strangers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_histories_are_found() {
     let honest = published(300).await;
-    let note = std::fs::read(honest.services.tiles().path().join("checkpoint")).unwrap();
+    let note = std::fs::read(honest.services.tiles().folder().unwrap().join("checkpoint")).unwrap();
     let kept = checkpoint::open(&note, &[key(&honest)]).unwrap();
     // The operator goes back to a copy and tells another story.
     let copy = tempfile::tempdir().unwrap();
@@ -315,6 +315,19 @@ async fn exports_filters_and_disclosures() {
     assert_eq!(bad.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&bad.stdout).contains("columns"));
 
+    // The same as a table, which programs that know nothing of this one read.
+    let table = app.get("/v1/audit/export?kind=admin&format=parquet", &app.auditor).await;
+    assert_eq!(table.headers["content-type"], "application/vnd.apache.parquet");
+    let file = app.dir.path().join("log.parquet");
+    std::fs::write(&file, &table.body).unwrap();
+    let good = run(&file);
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    read_elsewhere(&file);
+    let mut broken = table.body.to_vec();
+    broken[100] ^= 1;
+    std::fs::write(&file, broken).unwrap();
+    assert_eq!(run(&file).status.code(), Some(1));
+
     // Pages stay what they are while the log grows.
     let page = |from: u64| format!("/v1/audit/entries?kind=admin&limit=5&from={from}");
     let first = app.get(&page(0), &app.auditor).await.json();
@@ -342,6 +355,26 @@ async fn exports_filters_and_disclosures() {
         json!([])
     );
     assert_eq!(app.get("/v1/audit/export", &app.generator).await.status, StatusCode::FORBIDDEN);
+}
+
+/// Reads a Parquet export with Apache Arrow's own reader, and checks every proof in it.
+fn read_elsewhere(file: &Path) {
+    let python = std::env::var("CAMEO_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = |python: &str| {
+        let asked = std::process::Command::new(python).args(["-c", "import pyarrow"]).output();
+        asked.is_ok_and(|o| o.status.success())
+    };
+    if !has(&python) {
+        println!("SKIPPED: {python} lacks pyarrow (examples/auditor/requirements.txt)");
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = std::process::Command::new(&python)
+        .arg(root.join("examples/auditor/read_export.py"))
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 }
 
 /// An auditor with a case number and an administrator's approval opens one person's entries, and
@@ -455,7 +488,7 @@ async fn witnesses_cosign_growth_and_refuse_a_fork() {
     for i in 0..3 {
         services.create_key(Role::App, &format!("key {i}")).await.unwrap();
         services.publish().await.unwrap();
-        let note = std::fs::read(services.tiles().path().join("checkpoint")).unwrap();
+        let note = std::fs::read(services.tiles().folder().unwrap().join("checkpoint")).unwrap();
         assert!(witness_key.cosigned(&note).is_some());
         assert!(checkpoint::open(&note, std::slice::from_ref(&log_key)).is_ok());
     }
@@ -484,5 +517,5 @@ async fn witnesses_cosign_growth_and_refuse_a_fork() {
     }
     let refused = forked.publish().await.unwrap_err();
     assert!(refused.to_string().contains("0 of 1 witnesses"), "{refused}");
-    assert!(!forked.tiles().path().join("checkpoint").exists());
+    assert!(!forked.tiles().folder().unwrap().join("checkpoint").exists());
 }

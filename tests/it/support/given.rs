@@ -1,14 +1,26 @@
 //! Enrolled people without a video, for what comes after the enrolment.
 
+use std::time::Duration;
+
 use cameo::crypto::KeySet;
+use cameo::domain::challenge::{Challenge, Motion};
 use cameo::domain::evidence::Pose;
+use cameo::domain::ids::VerificationId;
+use cameo::domain::key_frame::View;
 use cameo::domain::template::{
     EmbeddingModel, FaceTemplate, Metric, PoseBin, TEMPLATE_VERSION, Template, VoiceTemplate,
 };
+use cameo::domain::verification::State;
+use cameo::env::SeededEntropy;
+use cameo::run_tx;
+use cameo::store::key_frames::{self, KeyFrame};
+use cameo::store::verifications::{self, Job, NewCapture, NewVerification, Settlement};
 use cameo::token::{self, Expectations, Verified};
 use serde_json::{Value, json};
 
 use super::app::{Answer, TestApp};
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A template whose vectors are found nowhere else.
 pub(crate) fn template(seed: u32) -> Template {
@@ -53,6 +65,49 @@ impl TestApp {
         let given = self.put(&format!("/v1/cameos/{cameo}/consent"), &self.app, &wish).await;
         assert_eq!(given.status, 200, "{}", String::from_utf8_lossy(&given.body));
         cameo.to_string()
+    }
+
+    /// Puts another verification of a person into review, with a key frame, and returns its sealed bytes.
+    pub(crate) async fn picture_in_review(&self, subject: &str) -> Vec<u8> {
+        let (id, now) = (VerificationId::new(&*self.clock, &SeededEntropy::new(99)), self.now());
+        let new = NewVerification {
+            id: id.clone(),
+            subject: subject.parse().unwrap(),
+            app_key: self.app_id.parse().unwrap(),
+            locale: "en".into(),
+            consent_text_version: "t1".into(),
+            challenge: Challenge::new(vec![4; 6], vec![Motion::Left], now, now.plus(HOUR)).unwrap(),
+            client_token_hash: [9; 32],
+            client_token_expires: now,
+            attested_age: None,
+            created: now,
+        };
+        let capture = NewCapture { file: id.as_str(), sha256: &[8; 32], bytes: 1 };
+        let settlement = Settlement {
+            state: State::Review,
+            verdict: None,
+            quality: None,
+            timings: None,
+            cameo: None,
+            failure: None,
+            evidence_sealed: None,
+            candidate_sealed: None,
+            keep_capture: false,
+            at: now,
+        };
+        // Not text, and found nowhere else; long enough to be no accident.
+        let sealed: Vec<u8> = (0..800u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect();
+        let frame = KeyFrame { n: 1, view: View::Frontal, t_ms: 1_000 };
+        run_tx!(self.services.db(), "test.picture", |tx| {
+            verifications::insert(tx, &new).await?;
+            assert!(verifications::attach_capture(tx, &id, 1, &capture, now).await?);
+            verifications::claim(tx, "test", now, now.plus(HOUR)).await?;
+            let job = Job { id: &id, attempt: 1, worker: "test" };
+            assert!(verifications::settle(tx, &job, &settlement).await?);
+            key_frames::insert(tx, &id, 1, &frame, &sealed, now).await
+        })
+        .unwrap();
+        sealed
     }
 
     /// What a generator is answered for a social use.

@@ -173,7 +173,8 @@ impl Pipeline<'_> {
         sha256: String,
     ) -> anyhow::Result<Found> {
         let before = thread_cpu_ms();
-        let capture = Capture { path, bytes, sha256: sha256.clone() };
+        let sha = sha256.clone();
+        let capture = Capture { path, bytes, sha256: sha, received: None, key_frames: false };
         let done = measure_capture(self.decoder, self.models, case.challenge()?, capture, || false);
         let mut cpu_ms = thread_cpu_ms() - before;
         let evidence = match done {
