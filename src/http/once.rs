@@ -10,7 +10,7 @@ use super::State;
 use super::problem::{MEDIA_TYPE, Problem, Type};
 use crate::crypto::hash::sha256_parts;
 use crate::service::Error;
-use crate::service::once::{Answer, Begun, Call};
+use crate::service::once::{Answer, Begun, Call, Given};
 
 /// The header's value, unchecked.
 pub(super) struct IdempotencyKey(String);
@@ -53,6 +53,21 @@ pub(super) async fn once<T: Serialize>(
             }
         },
     }
+}
+
+/// The same for a use case that looks for the kept answer itself, in the transaction that has the
+/// effect.
+pub(super) async fn once_within<T: Serialize>(
+    state: &State,
+    scope: &str,
+    route: &'static str,
+    key: &IdempotencyKey,
+    request: &T,
+    run: impl AsyncFnOnce(&Call) -> Result<Given, Problem>,
+) -> Result<Response, Problem> {
+    let call = state.services.call(scope, route, &key.0, hash(route, request)?)?;
+    let given = run(&call).await?;
+    Ok(if given.replayed { replayed(given.answer) } else { respond(given.answer) })
 }
 
 /// The answer that [`once`] kept for this key within `scope`, if there is one; nothing is begun.

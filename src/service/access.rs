@@ -1,6 +1,10 @@
 //! API keys: who is calling, and what they may.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::ledger::Note;
 use super::once::{Answer, Call};
@@ -37,6 +41,22 @@ pub struct KeyInfo {
     pub revoked_at: Option<Millis>,
 }
 
+/// Hashes of keys that callers came with, and who wants to know.
+type Asked = Vec<([u8; 32], oneshot::Sender<Option<api_keys::ApiKey>>)>;
+
+/// Callers whose keys are being looked up.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    asked: Mutex<Asked>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Lookups {
+    fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The longest name of a key, in characters.
 pub const MAX_NAME: usize = 64;
 
@@ -49,13 +69,44 @@ impl Inner {
         const UNKNOWN: Error = Error::Unauthenticated("this API key is unknown or was revoked");
         let key = apikey::ApiKey::parse(credential).map_err(|_| UNKNOWN)?;
         let digest = key.digest();
-        let found = api_keys::by_hash(&mut self.db().read().await?, &digest).await?;
-        match found {
+        match self.key_of(digest).await? {
             Some(k) if k.revoked.is_none() && key.matches(&k.secret_hash) => {
                 Ok(Caller { key: k.id, role: k.role })
             }
             _ => Err(UNKNOWN),
         }
+    }
+
+    /// The key of this hash, as it stands after this call began. Those who ask while one is reading
+    /// wait, and the next one reads for all of them.
+    async fn key_of(&self, digest: [u8; 32]) -> Result<Option<api_keys::ApiKey>> {
+        let (tell, mut told) = oneshot::channel();
+        self.lookups.asked().push((digest, tell));
+        tokio::select! {
+            biased;
+            found = &mut told => {
+                if let Ok(found) = found {
+                    return Ok(found);
+                }
+            }
+            _turn = self.lookups.turn.lock() => {
+                let asked = std::mem::take(&mut *self.lookups.asked());
+                let mut tx = self.db().read().await?;
+                let mut known = HashMap::new();
+                for (digest, tell) in asked {
+                    if !known.contains_key(&digest) {
+                        known.insert(digest, api_keys::by_hash(&mut tx, &digest).await?);
+                    }
+                    // One that went away needs no answer.
+                    let _ = tell.send(known.get(&digest).cloned().flatten());
+                }
+                if let Ok(found) = told.try_recv() {
+                    return Ok(found);
+                }
+            }
+        }
+        // Whoever was reading for this one failed or went away.
+        Ok(api_keys::by_hash(&mut self.db().read().await?, &digest).await?)
     }
 
     /// Makes a key and returns its secret, which is not kept.

@@ -1,6 +1,7 @@
 //! What a decision rests on, and decisions that have no effect: the dry run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::consent::open_consent;
 use super::grants::open_grant;
@@ -12,9 +13,10 @@ use crate::domain::consent::{
 };
 use crate::domain::ids::{ApiKeyId, CameoId, SubjectId, UseId};
 use crate::env::Millis;
-use crate::store::cameos::{self, Cameo, CameoState};
+use crate::store::cameos::{Cameo, CameoState};
+use crate::store::dossiers::{self, Dossier};
 use crate::store::uses::{self, Use, UseOutcome};
-use crate::store::{Tx, consents, grants};
+use crate::store::{Tx, grants};
 
 /// What a generator asks for.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ const MAX_ANCESTORS: usize = 16;
 
 /// One cameo with everything that a decision about it rests on.
 pub(super) struct Case {
-    pub(super) cameo: Cameo,
+    pub(super) dossier: Arc<Dossier>,
     pub(super) person: Person,
     pub(super) grants: Grants,
     pub(super) state: State,
@@ -70,6 +72,12 @@ pub(super) struct Judged {
     pub(super) decision: Decision,
 }
 
+impl Case {
+    pub(super) fn cameo(&self) -> &Cameo {
+        &self.dossier.cameo
+    }
+}
+
 impl Inner {
     /// Decides on every cameo of a request, by what this transaction sees.
     pub(super) async fn judge(
@@ -85,7 +93,7 @@ impl Inner {
             let case = self.case(tx, id, &request.requester, relations, now).await?;
             cases.push(case.ok_or(Error::NotFound("cameo"))?);
         }
-        let people: BTreeSet<SubjectId> = cases.iter().map(|c| c.cameo.subject.clone()).collect();
+        let people: BTreeSet<SubjectId> = cases.iter().map(|c| c.cameo().subject.clone()).collect();
         let parent = match &request.parent {
             None => Parent::None,
             Some(parent) => {
@@ -94,7 +102,7 @@ impl Inner {
         };
         let judged = cases.into_iter().map(|mut case| {
             case.state.parent = parent;
-            let asked = asked(generator, request, &case.cameo.subject, request.purpose, &people);
+            let asked = asked(generator, request, &case.cameo().subject, request.purpose, &people);
             let decision = decide(&asked, &case.grants, &case.state, now);
             Judged { case, decision }
         });
@@ -110,11 +118,12 @@ impl Inner {
         relations: &Relations,
         now: Millis,
     ) -> Result<Option<Case>> {
-        let found = cameos::get(tx, id).await?.filter(|c| c.state == CameoState::Active);
-        let Some(cameo) = found else { return Ok(None) };
-        let Some(person) = self.known_person(tx, &cameo.subject).await? else { return Ok(None) };
-        let latest = match consents::latest(tx, id).await? {
-            Some(row) => Some(open_consent(&person, row)?),
+        let found = dossiers::get(tx, id).await?.filter(|d| d.cameo.state == CameoState::Active);
+        let Some(dossier) = found else { return Ok(None) };
+        let Some(subject) = &dossier.subject else { return Ok(None) };
+        let (cameo, person) = (&dossier.cameo, self.unwrap_person(subject)?);
+        let latest = match &dossier.consent {
+            Some(row) => Some(open_consent(&person, row.clone())?),
             None => None,
         };
         let consent_version = latest.as_ref().map(|c| c.version);
@@ -133,7 +142,9 @@ impl Inner {
             if needs_relation(permissions, &cameo.subject, requester) {
                 state.relation = self.relation(tx, &cameo.subject, requester, relations).await?;
             }
-            all.personal = self.grants_to(tx, &person, id, requester).await?;
+            if dossier.has_grants {
+                all.personal = self.grants_to(tx, &person, id, requester).await?;
+            }
         }
         let scopes = all
             .standing
@@ -144,7 +155,7 @@ impl Inner {
             let used = grants::used(tx, id, &grant, day(now)).await?;
             state.used.insert(grant, used);
         }
-        Ok(Some(Case { cameo, person, grants: all, state, consent_version }))
+        Ok(Some(Case { dossier, person, grants: all, state, consent_version }))
     }
 
     /// Counts a use of the grant that allowed it, where the grant has a limit.
@@ -156,7 +167,7 @@ impl Inner {
         now: Millis,
     ) -> Result<()> {
         if case.state.used.contains_key(grant) {
-            grants::count(tx, &case.cameo.id, grant, day(now)).await?;
+            grants::count(tx, &case.cameo().id, grant, day(now)).await?;
         }
         Ok(())
     }
@@ -195,9 +206,9 @@ impl Inner {
             }
         }
         let mut all = people.clone();
-        all.extend(cases.iter().map(|c| c.cameo.subject.clone()));
+        all.extend(cases.iter().map(|c| c.cameo().subject.clone()));
         let permits = cases.iter().all(|case| {
-            let asked = asked(generator, request, &case.cameo.subject, Purpose::Remix, &all);
+            let asked = asked(generator, request, &case.cameo().subject, Purpose::Remix, &all);
             matches!(decide(&asked, &case.grants, &case.state, now), Decision::Allow { .. })
         });
         Ok(if permits { Parent::Permits } else { Parent::Refuses })
@@ -309,7 +320,7 @@ impl Inner {
         let now = at.unwrap_or_else(|| self.clock().now());
         let judged = self.judge(&mut tx, generator, request, &relations, now).await?;
         let foreseen = judged.into_iter().map(|j| {
-            let cameo = j.case.cameo.id;
+            let cameo = j.case.cameo().id.clone();
             match j.decision {
                 Decision::Allow { obligations, .. } => {
                     Foreseen { cameo, rule: None, obligations: Some(obligations) }

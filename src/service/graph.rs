@@ -123,7 +123,7 @@ impl Inner {
             else {
                 continue;
             };
-            let owner = case.cameo.subject;
+            let owner = case.cameo().subject.clone();
             let matters = case
                 .grants
                 .standing

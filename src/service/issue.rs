@@ -1,6 +1,7 @@
 //! Issuing: a use that was decided on becomes a token, a log entry and a record.
 
 use super::access::Caller;
+use super::decisions::Case;
 use super::enrol::open_template;
 use super::ledger::{Ledger, Note};
 use super::subject::{Person, Sealed};
@@ -11,7 +12,7 @@ use crate::domain::ids::{CameoId, SceneId, SubjectId, UseId};
 use crate::env::Millis;
 use crate::store::token_status::Place;
 use crate::store::uses::{self, Use, UseOutcome};
-use crate::store::{Tx, cameos, generator_keys};
+use crate::store::{Tx, generator_keys};
 use crate::tlog::Kind;
 use crate::token::status::StatusRef;
 use crate::token::{self, Claims, Identity, TokenId};
@@ -20,6 +21,7 @@ use crate::token::{self, Claims, Identity, TokenId};
 pub(super) struct Decided<'a> {
     pub(super) use_id: UseId,
     pub(super) cameo: CameoId,
+    pub(super) case: &'a Case,
     pub(super) person: &'a Person,
     pub(super) generator: &'a Caller,
     pub(super) requester: &'a SubjectId,
@@ -66,9 +68,8 @@ impl Inner {
         obligations: &Obligations,
     ) -> Result<(Issued, Use)> {
         let now = decided.at;
-        let stored = cameos::template(tx, &decided.cameo).await?;
-        let stored = stored.ok_or(Error::NotFound("cameo"))?;
-        let template = open_template(decided.person, &stored)?;
+        let stored = decided.case.dossier.template.as_ref().ok_or(Error::NotFound("cameo"))?;
+        let template = open_template(decided.person, stored)?;
         let signer = self.signing().signer(now)?;
         let recipient = generator_keys::current(tx, &decided.generator.key, now).await?;
         let recipient = RecipientKey::from_bytes(recipient.ok_or(Error::NoRecipientKey)?.public);
@@ -142,7 +143,7 @@ impl Inner {
     }
 
     /// Keeps the record of a use. Its log entry must have been written.
-    pub(super) async fn keep_use(&self, tx: &mut Tx, record: &Use) -> Result<()> {
+    pub(super) async fn keep_use(&self, tx: &mut Tx, record: Use) -> Result<()> {
         Ok(uses::insert(tx, record).await?)
     }
 

@@ -111,10 +111,11 @@ impl Ledger<'_> {
     /// the batch does the latter once for all. Without this nothing is written.
     pub(super) async fn write(self, tx: &mut Tx) -> Result<()> {
         let new = log::Head { size: self.frontier.size(), frontier: self.frontier.to_bytes() };
-        log::append(tx, &self.head, &self.entries, &new).await?;
+        let size = new.size;
+        log::append(tx, &self.head, self.entries, new).await?;
         if !tx.is_batch() {
             let note = self.inner.signing.sign(&self.frontier.head())?;
-            log::keep_checkpoint(tx, new.size, &note).await?;
+            log::keep_checkpoint(tx, size, &note).await?;
         }
         for (index, reference, sealed) in &self.salts {
             log::add_salt(tx, *index, reference, sealed).await?;

@@ -105,6 +105,7 @@ pub struct Inner {
     progress: progress::Hub,
     answers: graph::Cache,
     places: status::Places,
+    lookups: access::Lookups,
     gallery: gallery::Gallery,
     /// Wakes the messenger.
     mail: tokio::sync::Notify,
@@ -149,6 +150,7 @@ impl Services {
             progress: progress::Hub::default(),
             answers: graph::Cache::default(),
             places: status::Places::default(),
+            lookups: access::Lookups::default(),
             gallery: gallery::Gallery::default(),
             mail: tokio::sync::Notify::new(),
             unscrubbed: std::sync::atomic::AtomicBool::new(unscrubbed),

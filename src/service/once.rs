@@ -1,4 +1,8 @@
 //! Calls that carry an Idempotency-Key: the effect happens once, and its answer is kept with it.
+//!
+//! [`Inner::begin_once`] claims the key first, in a transaction of its own, for calls that do more than
+//! one transaction can hold. A use case whose effect is one transaction takes a [`Call`] from
+//! [`Inner::call`] instead, looks for the kept answer where it has the effect, and needs no claim.
 
 use std::time::Duration;
 
@@ -28,6 +32,14 @@ pub struct Call {
     key: String,
     request_hash: [u8; 32],
     owner: String,
+}
+
+/// The answer to a call that may have been carried out before.
+pub struct Given {
+    /// The answer.
+    pub answer: Answer,
+    /// Whether it was kept: the call had no effect this time.
+    pub replayed: bool,
 }
 
 /// What to do with a call.
@@ -73,7 +85,7 @@ impl Inner {
             idempotency::Begun::Run => Ok(Begun::Run(call)),
             idempotency::Begun::InFlight => Err(Error::IdempotencyInFlight),
             idempotency::Begun::Mismatch => Err(Error::IdempotencyMismatch),
-            idempotency::Begun::Done(kept) => Ok(Begun::Done(self.answer(&call, &kept)?)),
+            idempotency::Begun::Done(kept) => Ok(Begun::Done(self.open_answer(&call, kept)?)),
         }
     }
 
@@ -91,11 +103,16 @@ impl Inner {
     ) -> Result<Option<Answer>> {
         let call = self.call(scope, route, key, request_hash)?;
         let mut tx = self.db().read().await?;
-        let kept = idempotency::kept(&mut tx, &call.scope, &call.key, &call.request_hash).await?;
-        kept.map(|kept| self.answer(&call, &kept)).transpose()
+        let kept = idempotency::kept(&mut tx, &call.scope, &call.key).await?;
+        let own = kept.filter(|k| k.request_hash == call.request_hash).and_then(|k| k.response);
+        own.map(|response| self.open_answer(&call, response)).transpose()
     }
 
-    fn call(
+    /// A call that claims nothing. The rest is as in [`begin_once`](Self::begin_once).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad key.
+    pub fn call(
         &self,
         scope: &str,
         route: &'static str,
@@ -116,13 +133,36 @@ impl Inner {
         })
     }
 
-    fn answer(&self, call: &Call, kept: &idempotency::Response) -> Result<Answer> {
-        let body = self.open_answer(call, &kept.body)?;
-        let content_type = TYPES
-            .into_iter()
-            .find(|t| *t == kept.content_type)
-            .ok_or_else(|| Error::Internal("an answer of an unknown type is kept".into()))?;
-        Ok(Answer { status: kept.status, content_type, body: body.to_vec() })
+    /// The answer that was given to this call before, under the log's head: then there is nothing to
+    /// carry out.
+    pub(super) async fn answer_within(&self, tx: &mut Tx, call: &Call) -> Result<Option<Answer>> {
+        let Some(kept) = idempotency::kept(tx, &call.scope, &call.key).await? else {
+            return Ok(None);
+        };
+        if kept.request_hash != call.request_hash {
+            return Err(Error::IdempotencyMismatch);
+        }
+        if let Some(response) = kept.response {
+            return self.open_answer(call, response).map(Some);
+        }
+        // An earlier version of the program claimed keys.
+        let now = self.clock().now();
+        if idempotency::forget_lapsed(tx, &call.scope, &call.key, now).await? {
+            Ok(None)
+        } else {
+            Err(Error::IdempotencyInFlight)
+        }
+    }
+
+    /// Keeps the answer of a call that claimed nothing.
+    pub(super) async fn keep_answer(
+        &self,
+        tx: &mut Tx,
+        call: &Call,
+        answer: &Answer,
+    ) -> Result<()> {
+        let kept = self.seal_answer(call, answer)?;
+        Ok(idempotency::keep(tx, &call.row(), kept, self.clock().now()).await?)
     }
 
     /// Gives a call up that had no effect, so that it can be made again.
@@ -144,12 +184,7 @@ impl Inner {
         answer: &Answer,
     ) -> Result<()> {
         let Some(call) = call else { return Ok(()) };
-        let body = seal::seal(&*self.answer_key()?, &call.aad(), &answer.body, self.entropy())?;
-        let kept = idempotency::Response {
-            status: answer.status,
-            content_type: answer.content_type.to_owned(),
-            body,
-        };
+        let kept = self.seal_answer(call, answer)?;
         if idempotency::finish(tx, &call.row(), &kept).await? {
             Ok(())
         } else {
@@ -157,17 +192,30 @@ impl Inner {
         }
     }
 
+    fn seal_answer(&self, call: &Call, answer: &Answer) -> Result<idempotency::Response> {
+        let body = seal::seal(&*self.answer_key()?, &call.aad(), &answer.body, self.entropy())?;
+        Ok(idempotency::Response {
+            status: answer.status,
+            content_type: answer.content_type.to_owned(),
+            body,
+        })
+    }
+
     /// Opens a kept answer, also one of before the master key was changed.
-    fn open_answer(&self, call: &Call, kept: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+    fn open_answer(&self, call: &Call, kept: idempotency::Response) -> Result<Answer> {
+        let content_type = TYPES
+            .into_iter()
+            .find(|t| *t == kept.content_type)
+            .ok_or_else(|| Error::Internal("an answer of an unknown type is kept".into()))?;
         let mut opened = Err(crypto::Error::NotAuthentic);
         let master = &self.parts.master;
         for id in master.ids() {
-            opened = seal::open(&*master.derive(id, ANSWERS)?, &call.aad(), kept);
+            opened = seal::open(&*master.derive(id, ANSWERS)?, &call.aad(), &kept.body);
             if opened.is_ok() {
                 break;
             }
         }
-        Ok(opened?)
+        Ok(Answer { status: kept.status, content_type, body: opened?.to_vec() })
     }
 
     fn answer_key(&self) -> Result<zeroize::Zeroizing<[u8; 32]>> {
@@ -176,6 +224,11 @@ impl Inner {
 }
 
 impl Call {
+    /// The scope and the key.
+    pub(super) fn name(&self) -> (String, String) {
+        (self.scope.clone(), self.key.clone())
+    }
+
     fn row(&self) -> idempotency::Call<'_> {
         idempotency::Call {
             scope: &self.scope,

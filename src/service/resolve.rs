@@ -2,16 +2,17 @@
 //! allows it.
 
 use super::access::Caller;
-use super::decisions::{Judged, MAX_SCENE, Request};
+use super::decisions::{Judged, MAX_SCENE, Relations, Request};
 use super::issue::{Decided, Issued};
 use super::ledger::Ledger;
-use super::once::{Answer, Call};
+use super::once::{Answer, Call, Given};
 use super::{Error, Inner, Result};
 use crate::domain::consent::{Decision, Rule};
 use crate::domain::ids::{CameoId, SceneId, UseId};
 use crate::env::Millis;
 use crate::run_batched;
 use crate::store::Tx;
+use crate::store::batch::Wish;
 use crate::store::uses::Use;
 
 /// The answer. Both kinds stand in the log.
@@ -63,39 +64,66 @@ impl Refusal {
 impl Inner {
     /// Decides on the cameos of a scene, all or nothing, and issues their tokens. Decision, records,
     /// log entries, counted uses and kept answer are one transaction: no token leaves without its
-    /// entry, no limit is overshot, and a consent that was withdrawn before is seen.
+    /// entry, no limit is overshot, and a consent that was withdrawn before is seen. A call that was
+    /// carried out before gets its first answer, and has no effect.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no cameo, too many or one twice; [`Error::NotFound`] for an unknown
-    /// cameo or parent; [`Error::Unavailable`] without a signing key.
+    /// cameo or parent; [`Error::Unavailable`] without a signing key;
+    /// [`Error::IdempotencyMismatch`].
     pub async fn resolve(
         &self,
         generator: &Caller,
         request: &Request,
         call: Option<&Call>,
         answer: impl Fn(&Resolved) -> Answer + Send + Sync,
-    ) -> Result<Answer> {
+    ) -> Result<Given> {
         request.check()?;
         // Before the log's head is taken: the app may have to be asked, and places to be reserved.
         self.reserve_places(request.cameos.len()).await?;
         let relations = self.relations(request).await?;
-        let (answer, outcome) = run_batched!(self.batch(), "resolve", |tx| {
-            let mut ledger = self.ledger(tx).await?;
-            let now = self.clock().now();
-            let judged = self.judge(tx, &generator.key, request, &relations, now).await?;
-            let (resolved, records) =
-                self.settle(tx, &mut ledger, generator, request, &judged, now).await?;
-            // The entries stand before what refers to them.
-            ledger.write(tx).await?;
-            for record in &records {
-                self.keep_use(tx, record).await?;
-            }
-            let answer = answer(&resolved);
-            self.finish_once(tx, call, &answer).await?;
-            Ok::<_, Error>((answer, resolved.rule().map_or("allowed", Rule::name)))
+        let wish = Wish { cameos: request.cameos.clone(), answer: call.map(Call::name) };
+        let batch = self.batch().wishing(wish);
+        let (given, outcome) = run_batched!(batch, "resolve", |tx| {
+            self.resolve_within(tx, generator, request, &relations, call, &answer).await
         })?;
-        metrics::counter!("cameo_resolves_total", "outcome" => outcome).increment(1);
-        Ok(answer)
+        if let Some(outcome) = outcome {
+            metrics::counter!("cameo_resolves_total", "outcome" => outcome).increment(1);
+        }
+        Ok(given)
+    }
+
+    /// The inside of the transaction; with the answer, what it was decided by, where it was decided now.
+    async fn resolve_within(
+        &self,
+        tx: &mut Tx,
+        generator: &Caller,
+        request: &Request,
+        relations: &Relations,
+        call: Option<&Call>,
+        answer: &(impl Fn(&Resolved) -> Answer + Send + Sync),
+    ) -> Result<(Given, Option<&'static str>)> {
+        let mut ledger = self.ledger(tx).await?;
+        if let Some(call) = call
+            && let Some(answer) = self.answer_within(tx, call).await?
+        {
+            return Ok((Given { answer, replayed: true }, None));
+        }
+        let now = self.clock().now();
+        let judged = self.judge(tx, &generator.key, request, relations, now).await?;
+        let (resolved, records) =
+            self.settle(tx, &mut ledger, generator, request, &judged, now).await?;
+        // The entries stand before what refers to them.
+        ledger.write(tx).await?;
+        for record in records {
+            self.keep_use(tx, record).await?;
+        }
+        let answer = answer(&resolved);
+        if let Some(call) = call {
+            self.keep_answer(tx, call, &answer).await?;
+        }
+        let outcome = resolved.rule().map_or("allowed", Rule::name);
+        Ok((Given { answer, replayed: false }, Some(outcome)))
     }
 
     /// Makes the tokens, entries and records that follow from the decisions.
@@ -114,7 +142,8 @@ impl Inner {
         for Judged { case, decision } in judged {
             let decided = Decided {
                 use_id: UseId::new(self.clock(), self.entropy()),
-                cameo: case.cameo.id.clone(),
+                cameo: case.cameo().id.clone(),
+                case,
                 person: &case.person,
                 generator,
                 requester: &request.requester,

@@ -8,8 +8,7 @@
 //!
 //! So while one batch is on its way to the disk, the next fills; nobody waits for a timer, and a
 //! lone caller commits at once. A member sees what those before it in the batch did. One that
-//! fails, or whose future is dropped, is undone alone (a savepoint that is set by its first
-//! statement). Where a batch can't be committed, none of its members has happened, and each runs
+//! fails, or whose future is dropped, is undone alone (see `group`). Where a batch can't be committed, none of its members has happened, and each runs
 //! again; where the database refused the commit, each runs in a transaction of its own, so that
 //! the one that is to blame is the one that fails.
 //!
@@ -25,7 +24,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::dialect::{Db, Engine};
 use super::error::{Cause, Error, Result};
-use super::log::{self, Entry, Head, NewSalt};
+pub use super::group::Wish;
+use super::group::{Group, Wishes};
+use super::log::{self, Head};
 use super::tx::{Failed, TRIES, Tries, Tx, pause};
 
 /// Signs a head: the bytes of its checkpoint, or in words why not.
@@ -40,7 +41,11 @@ const MAX_OPEN: Duration = Duration::from_millis(50);
 
 /// Where callers meet to commit together. Cheap to clone.
 #[derive(Clone)]
-pub struct Batcher(Arc<Shared>);
+pub struct Batcher {
+    shared: Arc<Shared>,
+    /// What this caller is going to read.
+    wish: Option<Arc<Wish>>,
+}
 
 struct Shared {
     db: Db,
@@ -48,6 +53,8 @@ struct Shared {
     slot: Arc<Mutex<Option<Open>>>,
     /// How many wait for their turn.
     waiting: AtomicUsize,
+    /// What they are going to read.
+    wishes: Arc<Wishes>,
 }
 
 type Guard = OwnedMutexGuard<Option<Open>>;
@@ -77,7 +84,7 @@ enum Outcome {
 
 impl std::fmt::Debug for Batcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Batcher({} waiting)", self.0.waiting.load(Ordering::Relaxed))
+        write!(f, "Batcher({} waiting)", self.shared.waiting.load(Ordering::Relaxed))
     }
 }
 
@@ -86,14 +93,22 @@ impl Batcher {
     /// batch's last head.
     pub fn new(db: Db, sign: Box<Sign>) -> Self {
         let slot = Arc::new(Mutex::new(None));
-        Self(Arc::new(Shared { db, sign, slot, waiting: AtomicUsize::new(0) }))
+        let (waiting, wishes) = (AtomicUsize::new(0), Arc::default());
+        Self { shared: Arc::new(Shared { db, sign, slot, waiting, wishes }), wish: None }
+    }
+
+    /// The same place, for a caller that says what it is going to read: while it waits, that can be
+    /// read together with what others read.
+    #[must_use]
+    pub fn wishing(&self, wish: Wish) -> Self {
+        Self { shared: self.shared.clone(), wish: Some(Arc::new(wish)) }
     }
 
     async fn turn(&self) -> Seat {
-        let mut waiting = Waiting::new(&self.0);
-        let guard = self.0.slot.clone().lock_owned().await;
+        let mut waiting = Waiting::new(self);
+        let guard = self.shared.slot.clone().lock_owned().await;
         waiting.over = true;
-        Seat { shared: self.0.clone(), guard: Some(guard), working: false }
+        Seat { shared: self.shared.clone(), guard: Some(guard), working: false }
     }
 }
 
@@ -143,31 +158,29 @@ impl Shared {
 
     /// Writes what the members left for the end.
     async fn seal(&self, tx: &mut Tx) -> Result<()> {
-        let Some(group) = tx.group.take().filter(|g| !g.entries.is_empty()) else { return Ok(()) };
-        log::append(tx, &group.first, &group.entries, &group.head).await?;
-        log::add_salts(tx, &group.salts).await?;
-        let note = (self.sign)(&group.head).map_err(Error::internal)?;
-        log::keep_checkpoint(tx, group.head.size, &note).await
+        let Some(head) = tx.settle().await? else { return Ok(()) };
+        let note = (self.sign)(&head).map_err(Error::internal)?;
+        log::keep_checkpoint(tx, head.size, &note).await
     }
 }
 
 impl Open {
-    async fn begin(db: &Db) -> Result<Self> {
-        let mut tx = db.begin().await?;
+    async fn begin(shared: &Shared) -> Result<Self> {
+        let mut tx = shared.db.begin().await?;
         let head = log::lock_head(&mut tx).await?;
         // The log's entries come last, and rows refer to them before.
-        tx.control(match db.engine() {
+        tx.control(match shared.db.engine() {
             Engine::Sqlite => "PRAGMA defer_foreign_keys = ON",
             Engine::Postgres => "SET CONSTRAINTS ALL DEFERRED",
         })
         .await?;
-        tx.group = Some(Box::new(Group::at(head)));
+        tx.group = Some(Box::new(Group::at(head, shared.wishes.clone())));
         let (outcome, _) = watch::channel(Outcome::Pending);
         Ok(Self { tx, members: 0, since: Instant::now(), undo: false, outcome })
     }
 
     fn has_room(&self) -> bool {
-        let entries = self.tx.group.as_ref().map_or(0, |g| g.entries.len());
+        let entries = self.tx.group.as_ref().map_or(0, |g| g.entries());
         self.members < MAX_MEMBERS && entries < MAX_ENTRIES && self.since.elapsed() < MAX_OPEN
     }
 }
@@ -175,19 +188,25 @@ impl Open {
 /// One who waits is counted, so that the one before it doesn't close the batch.
 struct Waiting {
     shared: Arc<Shared>,
+    wish: Option<u64>,
     over: bool,
 }
 
 impl Waiting {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(batcher: &Batcher) -> Self {
+        let shared = batcher.shared.clone();
         shared.waiting.fetch_add(1, Ordering::SeqCst);
-        Self { shared: shared.clone(), over: false }
+        let wish = batcher.wish.as_ref().map(|w| shared.wishes.add(w));
+        Self { shared, wish, over: false }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
+        if let Some(wish) = self.wish {
+            self.shared.wishes.remove(wish);
+        }
         // Gone before its turn, perhaps the one that the batch was left open for.
         if let (false, Ok(runtime)) = (self.over, Handle::try_current()) {
             let shared = self.shared.clone();
@@ -218,7 +237,7 @@ impl Seat {
             }
         }
         if slot.is_none() {
-            *slot = Some(Open::begin(&self.shared.db).await?);
+            *slot = Some(Open::begin(&self.shared).await?);
         }
         self.working = true;
         Ok(())
@@ -357,7 +376,7 @@ impl Turns {
                         return Some(Err(Error::CommitUnknown(cause).into()));
                     }
                     Outcome::Alone => {
-                        self.alone = Some(Tries::new(&self.batcher.0.db, self.name));
+                        self.alone = Some(Tries::new(&self.batcher.shared.db, self.name));
                         return None;
                     }
                     Outcome::Again | Outcome::Pending => {}
@@ -385,111 +404,4 @@ impl Turns {
 async fn ended(mut outcome: watch::Receiver<Outcome>) -> Outcome {
     let found = outcome.wait_for(|o| !matches!(o, Outcome::Pending)).await;
     found.map_or(Outcome::Again, |o| o.clone())
-}
-
-/// What the members of a batch left for its end.
-#[derive(Debug)]
-pub(super) struct Group {
-    first: Head,
-    head: Head,
-    entries: Vec<Entry>,
-    salts: Vec<NewSalt>,
-    /// How it was before the current member.
-    before: (Head, usize, usize),
-    savepoint: Savepoint,
-}
-
-/// Where the newest savepoint stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Savepoint {
-    None,
-    /// Before an earlier member.
-    Past,
-    /// Before the current member.
-    Current,
-    /// It can't be said: the statement failed.
-    Lost,
-}
-
-impl Group {
-    fn at(head: Head) -> Self {
-        Self {
-            first: head.clone(),
-            before: (head.clone(), 0, 0),
-            head,
-            entries: Vec::new(),
-            salts: Vec::new(),
-            savepoint: Savepoint::None,
-        }
-    }
-
-    pub(super) fn head(&self) -> &Head {
-        &self.head
-    }
-
-    pub(super) fn append(&mut self, old: &Head, entries: &[Entry], new: &Head) -> Result<()> {
-        if *old != self.head {
-            return Err(Error::conflict("log_head"));
-        }
-        self.entries.extend_from_slice(entries);
-        self.head = new.clone();
-        Ok(())
-    }
-
-    pub(super) fn add_salt(&mut self, salt: NewSalt) {
-        self.salts.push(salt);
-    }
-}
-
-impl Tx {
-    /// Whether this is a batch: then its checkpoint is signed at its end, and not by its members.
-    pub fn is_batch(&self) -> bool {
-        self.group.is_some()
-    }
-
-    /// Sets the savepoint of a batch's member before its first statement.
-    pub(super) async fn enter(&mut self) -> Result<()> {
-        let sql = match self.group.as_ref().map(|g| g.savepoint) {
-            None | Some(Savepoint::Current) => return Ok(()),
-            Some(Savepoint::None) => "SAVEPOINT member",
-            Some(Savepoint::Past) => "RELEASE SAVEPOINT member; SAVEPOINT member",
-            Some(Savepoint::Lost) => return Err(Error::Busy("the batch broke")),
-        };
-        self.set_savepoint(Savepoint::Lost);
-        self.control(sql).await?;
-        self.set_savepoint(Savepoint::Current);
-        Ok(())
-    }
-
-    /// Takes back what the current member did.
-    async fn undo(&mut self) -> Result<()> {
-        self.failed = None;
-        let Some(group) = &mut self.group else { return Ok(()) };
-        let (head, entries, salts) = &group.before;
-        group.head = head.clone();
-        group.entries.truncate(*entries);
-        group.salts.truncate(*salts);
-        match group.savepoint {
-            Savepoint::None | Savepoint::Past => Ok(()),
-            Savepoint::Lost => Err(Error::Busy("the batch broke")),
-            // It stays where it is, for the next member.
-            Savepoint::Current => self.control("ROLLBACK TO SAVEPOINT member").await,
-        }
-    }
-
-    /// What the current member did stays.
-    fn keep(&mut self) {
-        if let Some(group) = &mut self.group {
-            group.before = (group.head.clone(), group.entries.len(), group.salts.len());
-            if group.savepoint == Savepoint::Current {
-                group.savepoint = Savepoint::Past;
-            }
-        }
-    }
-
-    fn set_savepoint(&mut self, savepoint: Savepoint) {
-        if let Some(group) = &mut self.group {
-            group.savepoint = savepoint;
-        }
-    }
 }

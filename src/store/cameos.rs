@@ -117,18 +117,18 @@ pub struct Enrolment<'a> {
 }
 
 #[derive(FromRow)]
-struct Row {
-    id: String,
-    subject: String,
-    state: String,
-    template_version: i64,
-    created_ms: i64,
-    deleted_ms: Option<i64>,
-    frozen_ms: Option<i64>,
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) subject: String,
+    pub(super) state: String,
+    pub(super) template_version: i64,
+    pub(super) created_ms: i64,
+    pub(super) deleted_ms: Option<i64>,
+    pub(super) frozen_ms: Option<i64>,
 }
 
 impl Row {
-    fn parse(self) -> Result<Cameo> {
+    pub(super) fn parse(self) -> Result<Cameo> {
         Ok(Cameo {
             id: rows::parse("cameos.id", &self.id)?,
             subject: rows::parse("cameos.subject", &self.subject)?,

@@ -86,20 +86,20 @@ impl std::fmt::Debug for Consent {
 }
 
 #[derive(FromRow)]
-struct Row {
-    cameo_id: String,
-    version: i64,
-    kind: String,
-    permissions_sealed: Option<Vec<u8>>,
-    text_version: String,
-    at_ms: i64,
-    log_index: i64,
-    locale: Option<String>,
-    text_sha256: Option<Vec<u8>>,
+pub(super) struct Row {
+    pub(super) cameo_id: String,
+    pub(super) version: i64,
+    pub(super) kind: String,
+    pub(super) permissions_sealed: Option<Vec<u8>>,
+    pub(super) text_version: String,
+    pub(super) at_ms: i64,
+    pub(super) log_index: i64,
+    pub(super) locale: Option<String>,
+    pub(super) text_sha256: Option<Vec<u8>>,
 }
 
 impl Row {
-    fn parse(self) -> Result<Consent> {
+    pub(super) fn parse(self) -> Result<Consent> {
         let kind = rows::parse("consents.kind", &self.kind)?;
         if (kind == ConsentKind::Withdrawn) != self.permissions_sealed.is_none() {
             return Err(Error::Corrupt { what: "consents.permissions_sealed" });

@@ -1,8 +1,10 @@
 //! The public keys that payloads are sealed to: of each generator, with an overlap when it rotates.
 
+use std::sync::Arc;
+
 use sqlx::FromRow;
 
-use super::tx::{Tx, on, sql};
+use super::tx::{Tx, look, on, sql};
 use super::{Result, rows};
 use crate::domain::ids::ApiKeyId;
 use crate::env::Millis;
@@ -13,12 +15,6 @@ sql! {
         VALUES ($1, $2, $3, $4, $5, $6)";
     const LIST: &str = "SELECT generator_key, kid, public_key, not_before_ms, retire_at_ms, created_ms
         FROM generator_keys WHERE generator_key = $1 ORDER BY not_before_ms DESC, kid LIMIT $2";
-    const CURRENT: &str = "SELECT generator_key, kid, public_key, not_before_ms, retire_at_ms,
-            created_ms
-        FROM generator_keys
-        WHERE generator_key = $1 AND not_before_ms <= $2
-            AND (retire_at_ms IS NULL OR retire_at_ms > $2)
-        ORDER BY not_before_ms DESC, kid LIMIT 1";
     const RETIRE: &str = "UPDATE generator_keys SET retire_at_ms = $3
         WHERE generator_key = $1 AND kid = $2 AND (retire_at_ms IS NULL OR retire_at_ms > $3)";
 }
@@ -85,7 +81,7 @@ pub async fn insert(tx: &mut Tx, key: &GeneratorKey) -> Result<()> {
 
 /// A generator's keys, the newest first, retired ones too.
 pub async fn list(tx: &mut Tx, generator: &ApiKeyId) -> Result<Vec<GeneratorKey>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(LIST)
+    look!(tx, |c| sqlx::query_as::<_, Row>(LIST)
         .bind(generator.as_str())
         .bind(i64::from(MAX_LISTED))
         .fetch_all(c)
@@ -101,13 +97,18 @@ pub async fn current(
     generator: &ApiKeyId,
     now: Millis,
 ) -> Result<Option<GeneratorKey>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(CURRENT)
-        .bind(generator.as_str())
-        .bind(now.0)
-        .fetch_optional(c)
-        .await)?
-    .map(Row::parse)
-    .transpose()
+    let all = match tx.group.as_mut().and_then(|g| g.memo().keys.get(generator).cloned()) {
+        Some(all) => all,
+        None => {
+            let all: Arc<[GeneratorKey]> = list(tx, generator).await?.into();
+            if let Some(group) = &mut tx.group {
+                group.memo().keys.insert(generator.clone(), all.clone());
+            }
+            all
+        }
+    };
+    let holds = |k: &&GeneratorKey| k.not_before <= now && k.retire_at.is_none_or(|t| t > now);
+    Ok(all.iter().find(holds).cloned())
 }
 
 /// Sets when a key is no longer sealed to; `false` where there is none, or it is retired before.

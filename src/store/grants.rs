@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::tx::{Tx, on, sql};
+use super::tx::{Tx, look, on, sql};
 use super::{Result, rows};
 use crate::domain::consent::{GrantRef, Used};
 use crate::domain::ids::{CameoId, GrantId, RequestId};
@@ -127,7 +127,7 @@ pub async fn get(tx: &mut Tx, id: &GrantId) -> Result<Option<StoredGrant>> {
 
 /// The grants to one person that were not taken back; of more than 64, the newest.
 pub async fn to(tx: &mut Tx, cameo: &CameoId, tag: &[u8; 32]) -> Result<Vec<StoredGrant>> {
-    on!(tx, |c| sqlx::query_as::<_, Row>(STANDING_TO)
+    look!(tx, |c| sqlx::query_as::<_, Row>(STANDING_TO)
         .bind(cameo.as_str())
         .bind(&tag[..])
         .fetch_all(c)
@@ -181,7 +181,7 @@ pub async fn revoke_all(tx: &mut Tx, cameo: &CameoId, now: Millis) -> Result<u64
 
 /// How often a grant was used until now and on this day (days of UTC since 1970).
 pub async fn used(tx: &mut Tx, cameo: &CameoId, grant: &GrantRef, day: i64) -> Result<Used> {
-    let row = on!(tx, |c| sqlx::query_as::<_, (i64, i64, i64)>(USED)
+    let row = look!(tx, |c| sqlx::query_as::<_, (i64, i64, i64)>(USED)
         .bind(cameo.as_str())
         .bind(grant.name())
         .fetch_optional(c)

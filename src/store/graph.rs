@@ -1,7 +1,7 @@
 //! Who follows each other, as the app said: pairs, each once, in the order of their ids.
 
 use super::Result;
-use super::tx::{Tx, on, sql};
+use super::tx::{Tx, look, on, sql};
 use crate::domain::ids::SubjectId;
 use crate::env::Millis;
 
@@ -45,7 +45,7 @@ pub async fn set(
 /// Whether the app said that two people follow each other.
 pub async fn mutual(tx: &mut Tx, a: &SubjectId, b: &SubjectId) -> Result<bool> {
     let Some((one, other)) = pair(a, b) else { return Ok(false) };
-    Ok(on!(tx, |c| sqlx::query_scalar::<_, i64>(FIND)
+    Ok(look!(tx, |c| sqlx::query_scalar::<_, i64>(FIND)
         .bind(one.as_str())
         .bind(other.as_str())
         .fetch_optional(c)

@@ -2,11 +2,16 @@
 //! one's answer and has no second effect.
 //!
 //! [`begin`] runs in a transaction of its own; [`finish`] in the one that has the effect, so that
-//! effect and answer hold together or not at all.
+//! effect and answer hold together or not at all. Where nothing happens in between, the two are one:
+//! [`kept`] before the effect and [`keep`] after it, in its transaction, under the log's head, so that
+//! of several calls one has the effect and the others find its answer.
+
+use std::collections::HashMap;
 
 use sqlx::FromRow;
 
-use super::tx::{Tx, on, sql};
+use super::dialect::Engine;
+use super::tx::{Tx, in_chunks, look, many, on, sql};
 use super::{Error, Result, rows};
 use crate::env::Millis;
 
@@ -16,6 +21,22 @@ sql! {
         VALUES ($1, $2, $3, 'in_flight', $4, $5, $6) ON CONFLICT (scope, key) DO NOTHING";
     const GET: &str = "SELECT request_hash, state, status, content_type, body, lease_until_ms
         FROM idempotency WHERE scope = $1 AND key = $2";
+    const KEPT_SQLITE: &str = "SELECT i.scope, i.key, i.request_hash, i.state, i.status,
+            i.content_type, i.body, i.lease_until_ms
+        FROM json_each($1) w
+        CROSS JOIN idempotency i ON i.scope = w.value ->> 0 AND i.key = w.value ->> 1";
+    const KEPT_POSTGRES: &str = "SELECT i.scope, i.key, i.request_hash, i.state, i.status,
+            i.content_type, i.body, i.lease_until_ms
+        FROM json_array_elements($1::text::json) w (value)
+        JOIN idempotency i ON i.scope = w.value ->> 0 AND i.key = w.value ->> 1";
+    const KEEP: &str = "INSERT INTO idempotency
+        (scope, key, request_hash, state, owner, lease_until_ms, created_ms, status, content_type,
+         body)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    const KEEP_16: &str = many!(KEEP, 16, 10);
+    const KEEP_128: &str = many!(KEEP, 128, 10);
+    const FORGET_LAPSED: &str = "DELETE FROM idempotency
+        WHERE scope = $1 AND key = $2 AND state = 'in_flight' AND lease_until_ms <= $3";
     const TAKE_OVER: &str = "UPDATE idempotency SET owner = $3, lease_until_ms = $4
         WHERE scope = $1 AND key = $2 AND state = 'in_flight' AND lease_until_ms <= $5";
     const FINISH: &str = "UPDATE idempotency
@@ -70,6 +91,47 @@ pub enum Begun {
     Done(Response),
 }
 
+/// What is kept under a scope and a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// SHA-256 of the request that it answers.
+    pub request_hash: [u8; 32],
+    /// The answer; `None` while the call is under way.
+    pub response: Option<Response>,
+    /// Until when a call under way keeps others out.
+    pub lease_until: Millis,
+}
+
+/// An answer on its way in.
+#[derive(Debug)]
+pub(super) struct NewAnswer {
+    scope: String,
+    key: String,
+    request_hash: [u8; 32],
+    owner: String,
+    at: Millis,
+    response: Response,
+}
+
+impl NewAnswer {
+    pub(super) fn name(&self) -> (String, String) {
+        (self.scope.clone(), self.key.clone())
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        let response = Some(self.response.clone());
+        Kept { request_hash: self.request_hash, response, lease_until: self.at }
+    }
+}
+
+#[derive(FromRow)]
+struct KeptRow {
+    scope: String,
+    key: String,
+    #[sqlx(flatten)]
+    row: Row,
+}
+
 #[derive(FromRow)]
 struct Row {
     request_hash: Vec<u8>,
@@ -78,6 +140,115 @@ struct Row {
     content_type: Option<String>,
     body: Option<Vec<u8>>,
     lease_until_ms: i64,
+}
+
+impl Row {
+    fn parse(self) -> Result<Kept> {
+        let response = match (self.state.as_str(), self.status, self.content_type, self.body) {
+            ("done", Some(status), Some(content_type), Some(body)) => Some(Response {
+                status: rows::count("idempotency.status", status)?,
+                content_type,
+                body,
+            }),
+            ("in_flight", ..) => None,
+            _ => return Err(Error::Corrupt { what: "idempotency.state" }),
+        };
+        Ok(Kept {
+            request_hash: rows::array("idempotency.request_hash", &self.request_hash)?,
+            response,
+            lease_until: Millis(self.lease_until_ms),
+        })
+    }
+}
+
+/// What is kept under a scope and a key. In a group commit it is read together with what the callers
+/// who wait ask for, under the log's head.
+pub async fn kept(tx: &mut Tx, scope: &str, key: &str) -> Result<Option<Kept>> {
+    let own = (scope.to_owned(), key.to_owned());
+    let Some(group) = &mut tx.group else { return Ok(read(tx, &[own]).await?.pop().map(|k| k.1)) };
+    if let Some(known) = group.memo().answers.get(&own) {
+        return Ok(known.clone());
+    }
+    let wanted = group.unread_answers(own.clone());
+    let mut found: HashMap<_, _> = read(tx, &wanted).await?.into_iter().collect();
+    let answer = found.get(&own).cloned();
+    if let Some(group) = &mut tx.group {
+        let all = wanted.into_iter().map(|name| {
+            let kept = found.remove(&name);
+            (name, kept)
+        });
+        group.memo().answers.extend(all);
+    }
+    Ok(answer)
+}
+
+/// What is kept under several scopes and keys.
+pub async fn read(
+    tx: &mut Tx,
+    names: &[(String, String)],
+) -> Result<Vec<((String, String), Kept)>> {
+    let sql = match tx.engine() {
+        Engine::Sqlite => KEPT_SQLITE,
+        Engine::Postgres => KEPT_POSTGRES,
+    };
+    let list = rows::to_json("idempotency.key", &names)?;
+    look!(tx, |c| sqlx::query_as::<_, KeptRow>(sql).bind(list).fetch_all(c).await)?
+        .into_iter()
+        .map(|r| Ok(((r.scope, r.key), r.row.parse()?)))
+        .collect()
+}
+
+/// Keeps an answer under a name that [`kept`] found free in this transaction. In a group commit it
+/// is inserted with those of others.
+pub async fn keep(tx: &mut Tx, call: &Call<'_>, response: Response, now: Millis) -> Result<()> {
+    let new = NewAnswer {
+        scope: call.scope.to_owned(),
+        key: call.key.to_owned(),
+        request_hash: *call.request_hash,
+        owner: call.owner.to_owned(),
+        at: now,
+        response,
+    };
+    if let Some(group) = &mut tx.group {
+        group.add_answer(new);
+        return Ok(());
+    }
+    insert_all(tx, &[new]).await
+}
+
+/// The same for many, outside or at the end of a group commit.
+pub(super) async fn insert_all(tx: &mut Tx, all: &[NewAnswer]) -> Result<()> {
+    for (sql, some) in in_chunks(all, &[(128, KEEP_128), (16, KEEP_16), (1, KEEP)]) {
+        look!(tx, |c| {
+            let mut query = sqlx::query(sql);
+            for a in some {
+                query = query
+                    .bind(&a.scope)
+                    .bind(&a.key)
+                    .bind(&a.request_hash[..])
+                    .bind("done")
+                    .bind(&a.owner)
+                    .bind(a.at.0)
+                    .bind(a.at.0)
+                    .bind(i64::from(a.response.status))
+                    .bind(&a.response.content_type)
+                    .bind(&a.response.body);
+            }
+            query.execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
+}
+
+/// Forgets a call under way whose lease has run out; `false` where there is none.
+pub async fn forget_lapsed(tx: &mut Tx, scope: &str, key: &str, now: Millis) -> Result<bool> {
+    on!(tx, |c| sqlx::query(FORGET_LAPSED)
+        .bind(scope)
+        .bind(key)
+        .bind(now.0)
+        .execute(c)
+        .await
+        .map(|r| r.rows_affected() == 1))
 }
 
 /// Claims a call until `lease_until`, or tells what became of it. Of several that come at once, one
@@ -108,14 +279,14 @@ pub async fn begin(
         .await)?;
     // Abandoned between the two statements: the caller comes again.
     let Some(row) = row else { return Ok(Begun::InFlight) };
-    if rows::array::<32>("idempotency.request_hash", &row.request_hash)? != *call.request_hash {
+    let found = row.parse()?;
+    if found.request_hash != *call.request_hash {
         return Ok(Begun::Mismatch);
     }
-    let held = row.lease_until_ms > now.0;
-    if let Some(response) = done(row)? {
+    if let Some(response) = found.response {
         return Ok(Begun::Done(response));
     }
-    if held {
+    if found.lease_until > now {
         return Ok(Begun::InFlight);
     }
     let ours = on!(tx, |c| sqlx::query(TAKE_OVER)
@@ -128,35 +299,6 @@ pub async fn begin(
         .await
         .map(|r| r.rows_affected() == 1))?;
     Ok(if ours { Begun::Run } else { Begun::InFlight })
-}
-
-/// The answer of a call that was carried out; nothing is claimed or written.
-pub async fn kept(
-    tx: &mut Tx,
-    scope: &str,
-    key: &str,
-    request_hash: &[u8; 32],
-) -> Result<Option<Response>> {
-    let row =
-        on!(tx, |c| sqlx::query_as::<_, Row>(GET).bind(scope).bind(key).fetch_optional(c).await)?;
-    let Some(row) = row else { return Ok(None) };
-    if rows::array::<32>("idempotency.request_hash", &row.request_hash)? != *request_hash {
-        return Ok(None);
-    }
-    done(row)
-}
-
-/// The answer in a row; `None` while the call is under way.
-fn done(row: Row) -> Result<Option<Response>> {
-    match (row.state.as_str(), row.status, row.content_type, row.body) {
-        ("done", Some(status), Some(content_type), Some(body)) => Ok(Some(Response {
-            status: rows::count("idempotency.status", status)?,
-            content_type,
-            body,
-        })),
-        ("in_flight", ..) => Ok(None),
-        _ => Err(Error::Corrupt { what: "idempotency.state" }),
-    }
 }
 
 /// Keeps the answer. `false` where somebody else took the call over: then the effect must not be

@@ -8,7 +8,7 @@
 use sqlx::FromRow;
 
 use super::dialect::Engine;
-use super::tx::{Tx, many, on, sql};
+use super::tx::{Tx, in_chunks, many, on, sql};
 use super::{Error, Result, rows};
 use crate::env::Millis;
 
@@ -28,6 +28,7 @@ sql! {
     const ADD_SALT: &str = "INSERT INTO log_salts (idx, subject_ref, salt_sealed)
         VALUES ($1, $2, $3)";
     const ADD_SALT_16: &str = many!(ADD_SALT, 16, 3);
+    const ADD_SALT_256: &str = many!(ADD_SALT, 256, 3);
     const SALTS: &str = "SELECT idx, salt_sealed FROM log_salts
         WHERE subject_ref = $1 AND idx >= $2 ORDER BY idx LIMIT $3";
     const DELETE_SALTS: &str = "DELETE FROM log_salts WHERE subject_ref = $1";
@@ -174,7 +175,7 @@ async fn read_head(tx: &mut Tx, sql: &'static str) -> Result<Head> {
 /// [`Error::Conflict`] where the head is no longer `old`; [`Error::Refused`] from the database
 /// itself where an index would leave a gap; [`Error::Internal`] where `entries` don't lead from
 /// `old` to `new`.
-pub async fn append(tx: &mut Tx, old: &Head, entries: &[Entry], new: &Head) -> Result<()> {
+pub async fn append(tx: &mut Tx, old: &Head, entries: Vec<Entry>, new: Head) -> Result<()> {
     let expected = old.size..new.size;
     if !entries.iter().map(|e| e.index).eq(expected) {
         return Err(Error::internal("log: the entries don't lead from the old head to the new"));
@@ -192,7 +193,7 @@ pub async fn append(tx: &mut Tx, old: &Head, entries: &[Entry], new: &Head) -> R
     if !moved {
         return Err(Error::conflict("log_head"));
     }
-    for (sql, some) in in_chunks(entries, &[(256, APPEND_256), (16, APPEND_16), (1, APPEND)]) {
+    for (sql, some) in in_chunks(&entries, &[(256, APPEND_256), (16, APPEND_16), (1, APPEND)]) {
         on!(tx, |c| {
             let mut query = sqlx::query(sql);
             for e in some {
@@ -264,7 +265,7 @@ pub async fn add_salt(
 
 /// The same for many.
 pub(super) async fn add_salts(tx: &mut Tx, salts: &[NewSalt]) -> Result<()> {
-    for (sql, some) in in_chunks(salts, &[(16, ADD_SALT_16), (1, ADD_SALT)]) {
+    for (sql, some) in in_chunks(salts, &[(256, ADD_SALT_256), (16, ADD_SALT_16), (1, ADD_SALT)]) {
         on!(tx, |c| {
             let mut query = sqlx::query(sql);
             for s in some {
@@ -304,19 +305,6 @@ pub async fn delete_salts(tx: &mut Tx, subject_ref: &[u8; 16]) -> Result<u64> {
         .execute(c)
         .await
         .map(|r| r.rows_affected()))
-}
-
-/// Cuts `all` into pieces for statements that take so many rows each: largest first, one row last.
-fn in_chunks<'a, T>(
-    mut all: &'a [T],
-    statements: &'a [(usize, &'static str)],
-) -> impl Iterator<Item = (&'static str, &'a [T])> {
-    std::iter::from_fn(move || {
-        let (rows, sql) = statements.iter().find(|(rows, _)| *rows <= all.len())?;
-        let (some, rest) = all.split_at(*rows);
-        all = rest;
-        Some((*sql, some))
-    })
 }
 
 /// A bound of a range: beyond 63 bits there is nothing.

@@ -27,6 +27,7 @@
 
 mod dialect;
 mod error;
+mod group;
 mod jobs;
 mod rows;
 mod tx;
@@ -39,6 +40,7 @@ pub mod captures_seen;
 pub mod consents;
 pub mod deletions;
 pub mod disclosures;
+pub mod dossiers;
 pub mod enrolled;
 pub mod erasure;
 pub mod failures;
@@ -82,6 +84,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'stati
         ("deletions", deletions::STATEMENTS),
         ("erasure", erasure::STATEMENTS),
         ("disclosures", disclosures::STATEMENTS),
+        ("dossiers", dossiers::STATEMENTS),
         ("enrolled", enrolled::STATEMENTS),
         ("failures", failures::STATEMENTS),
         ("findings", findings::STATEMENTS),

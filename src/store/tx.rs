@@ -5,9 +5,9 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite, Transaction};
 
-use super::batch::Group;
 use super::dialect::{Db, Engine};
 use super::error::{Error, Result};
+use super::group::Group;
 
 /// A connection under way, that the store's operations run on: from [`run_tx!`](crate::run_tx) to write, from
 /// [`Db::read`] or [`Db::snapshot`] to read.
@@ -56,6 +56,22 @@ macro_rules! on {
     }};
 }
 
+/// Runs a reading body whose result no other member of a batch can change, or an insertion at a
+/// batch's end: it needs no savepoint. Anything else takes `on!`.
+macro_rules! look {
+    ($tx:expr, |$c:ident| $body:expr) => {{
+        let tx: &mut $crate::store::Tx = $tx;
+        let result = match tx.connection() {
+            $crate::store::tx::Held::Sqlite($c) => $body,
+            $crate::store::tx::Held::Postgres($c) => $body,
+        };
+        if let Err(e) = &result {
+            tx.look_failed(e);
+        }
+        tx.note(result)
+    }};
+}
+
 /// Declares a file's SQL texts, and lists them for the test that prepares each on both engines. A
 /// name that ends in `_SQLITE` or `_POSTGRES` is for that engine only.
 macro_rules! sql {
@@ -79,7 +95,7 @@ macro_rules! many {
     }};
 }
 
-pub(super) use {many, on, sql};
+pub(super) use {look, many, on, sql};
 
 /// The length of what [`many_text`] writes.
 pub(super) const fn many_len(one: &str, rows: usize, columns: usize) -> usize {
@@ -148,6 +164,19 @@ const fn digits(mut n: usize) -> usize {
         count += 1;
     }
     count
+}
+
+/// Cuts `all` into pieces for statements that take so many rows each: largest first, one row last.
+pub(super) fn in_chunks<'a, T>(
+    mut all: &'a [T],
+    statements: &'a [(usize, &'static str)],
+) -> impl Iterator<Item = (&'static str, &'a [T])> {
+    std::iter::from_fn(move || {
+        let (rows, sql) = statements.iter().find(|(rows, _)| *rows <= all.len())?;
+        let (some, rest) = all.split_at(*rows);
+        all = rest;
+        Some((*sql, some))
+    })
 }
 
 /// How often a transaction is tried.

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::token_status::Place;
-use super::tx::{Tx, on, sql};
+use super::tx::{Tx, in_chunks, look, many, on, sql};
 use super::{Error, Result, rows};
 use crate::domain::consent::{GrantRef, Purpose, Rule};
 use crate::domain::ids::{ApiKeyId, CameoId, SceneId, UseId};
@@ -15,6 +15,8 @@ sql! {
          issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id, status_list,
          status_index)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    const INSERT_16: &str = many!(INSERT, 16, 17);
+    const INSERT_128: &str = many!(INSERT, 128, 17);
     const GET: &str = "SELECT id, cameo_id, generator_key, purpose, requester_sealed, outcome, rule,
             consent_version, issued_ms, expires_ms, kid, log_index, grant_id, parent_id, scene_id,
             status_list, status_index, token_status
@@ -151,37 +153,56 @@ impl Row {
     }
 }
 
-/// Adds a use. The log's entry must be there already (same transaction).
+/// Adds a use. The log's entry must be there already (same transaction). In a group commit it is
+/// inserted with those of others.
 ///
 /// # Errors
 /// [`Error::Conflict`] where the id is taken.
-pub async fn insert(tx: &mut Tx, u: &Use) -> Result<()> {
-    let (outcome, rule, expires, kid) = match &u.outcome {
-        UseOutcome::Allowed { expires, kid } => ("allowed", None, Some(expires.0), Some(&**kid)),
-        UseOutcome::Denied(rule) => ("denied", Some(rule.name()), None, None),
-    };
-    let log_index = rows::integer("uses.log_index", u.log_index)?;
-    on!(tx, |c| sqlx::query(INSERT)
-        .bind(u.id.as_str())
-        .bind(u.cameo.as_str())
-        .bind(u.generator.as_str())
-        .bind(u.purpose.name())
-        .bind(&u.requester_sealed)
-        .bind(outcome)
-        .bind(rule)
-        .bind(u.consent_version.map(i64::from))
-        .bind(u.issued.0)
-        .bind(expires)
-        .bind(kid)
-        .bind(log_index)
-        .bind(u.grant.as_ref().map(GrantRef::name))
-        .bind(u.parent.as_ref().map(UseId::as_str))
-        .bind(u.scene.as_ref().map(SceneId::as_str))
-        .bind(u.place.map(|p| i64::from(p.list)))
-        .bind(u.place.map(|p| i64::from(p.index)))
-        .execute(c)
-        .await
-        .map(|_| ()))
+pub async fn insert(tx: &mut Tx, new: Use) -> Result<()> {
+    if let Some(group) = &mut tx.group {
+        group.add_use(new);
+        return Ok(());
+    }
+    insert_all(tx, &[new]).await
+}
+
+/// The same for many, outside or at the end of a group commit.
+pub(super) async fn insert_all(tx: &mut Tx, all: &[Use]) -> Result<()> {
+    for (sql, some) in in_chunks(all, &[(128, INSERT_128), (16, INSERT_16), (1, INSERT)]) {
+        let indices = some.iter().map(|u| rows::integer("uses.log_index", u.log_index));
+        let indices = indices.collect::<Result<Vec<_>>>()?;
+        look!(tx, |c| {
+            let mut query = sqlx::query(sql);
+            for (u, log_index) in some.iter().zip(indices) {
+                let (outcome, rule, expires, kid) = match &u.outcome {
+                    UseOutcome::Allowed { expires, kid } => {
+                        ("allowed", None, Some(expires.0), Some(&**kid))
+                    }
+                    UseOutcome::Denied(rule) => ("denied", Some(rule.name()), None, None),
+                };
+                query = query
+                    .bind(u.id.as_str())
+                    .bind(u.cameo.as_str())
+                    .bind(u.generator.as_str())
+                    .bind(u.purpose.name())
+                    .bind(&u.requester_sealed)
+                    .bind(outcome)
+                    .bind(rule)
+                    .bind(u.consent_version.map(i64::from))
+                    .bind(u.issued.0)
+                    .bind(expires)
+                    .bind(kid)
+                    .bind(log_index)
+                    .bind(u.grant.as_ref().map(GrantRef::name))
+                    .bind(u.parent.as_ref().map(UseId::as_str))
+                    .bind(u.scene.as_ref().map(SceneId::as_str))
+                    .bind(u.place.map(|p| i64::from(p.list)))
+                    .bind(u.place.map(|p| i64::from(p.index)));
+            }
+            query.execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
 }
 
 /// The use of this id.

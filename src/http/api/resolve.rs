@@ -14,12 +14,12 @@ use crate::domain::ids::{CameoId, SubjectId, UseId};
 use crate::http::State;
 use crate::http::auth::Key;
 use crate::http::body::Body;
-use crate::http::once::{self, IdempotencyKey, once};
+use crate::http::once::{self, IdempotencyKey, once_within};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::service::Error;
 use crate::service::decisions::Request;
 use crate::service::issue::Issued;
-use crate::service::once::Answer;
+use crate::service::once::{Answer, Call};
 use crate::service::resolve::{Refusal, Resolved};
 
 /// What a generator asks for.
@@ -176,10 +176,10 @@ pub(super) async fn resolve(
     let services = &state.services;
     // The form is part of what is asked for: the kept answer is in one of them.
     let whole = (&request, binary);
-    once(&state, caller.key.as_str(), "POST /v1/resolve", &idempotency, &whole, async |call| {
+    let run = async |call: &Call| {
         Ok(services.resolve(&caller, &asked, Some(call), |r| one(r, binary)).await?)
-    })
-    .await
+    };
+    once_within(&state, caller.key.as_str(), "POST /v1/resolve", &idempotency, &whole, run).await
 }
 
 /// Asks for several cameos for one scene: a token for each, or none at all. A refusal is 403 and
@@ -201,10 +201,8 @@ pub(super) async fn scene(
     let caller = key.of(Role::Generator)?;
     let asked = request.use_.about(request.cameo_ids.clone());
     let services = &state.services;
-    once(&state, caller.key.as_str(), "POST /v1/scenes", &idempotency, &request, async |call| {
-        Ok(services.resolve(&caller, &asked, Some(call), all).await?)
-    })
-    .await
+    let run = async |call: &Call| Ok(services.resolve(&caller, &asked, Some(call), all).await?);
+    once_within(&state, caller.key.as_str(), "POST /v1/scenes", &idempotency, &request, run).await
 }
 
 const CWT: &str = "application/cwt";

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use super::fixture::{ANSWER, Fixture, ask, denied, everyone, resolve, social};
 use crate::domain::consent::{Permissions, Rule, Scope};
 use crate::service::Error;
-use crate::service::once::Begun;
 use crate::store::uses::{self, UseOutcome};
 use crate::store::{Db, Engine};
 
@@ -135,22 +134,18 @@ async fn retries_under_one_key_use_one_use(#[case] engine: Engine) {
         let ran = ran.clone();
         tasks.spawn(async move {
             loop {
-                let begun =
-                    services.begin_once(generator.key.as_str(), "POST /v1/resolve", "k", [7; 32]);
-                match begun.await {
-                    Ok(Begun::Done(answer)) => return answer,
-                    Ok(Begun::Run(call)) => {
-                        ran.fetch_add(1, Ordering::SeqCst);
-                        let answer = |r: &crate::service::resolve::Resolved| {
-                            let word = r.rule().map_or("allowed", Rule::name);
-                            crate::service::once::Answer { body: word.into(), ..ANSWER }
-                        };
-                        match services.resolve(&generator, &request, Some(&call), answer).await {
-                            Ok(answer) => return answer,
-                            Err(_) => services.abandon_once(&call).await,
-                        }
+                let call = services.call(generator.key.as_str(), "POST /v1/resolve", "k", [7; 32]);
+                let answer = |r: &crate::service::resolve::Resolved| {
+                    let word = r.rule().map_or("allowed", Rule::name);
+                    crate::service::once::Answer { body: word.into(), ..ANSWER }
+                };
+                let call = call.unwrap();
+                match services.resolve(&generator, &request, Some(&call), answer).await {
+                    Ok(given) => {
+                        ran.fetch_add(u32::from(!given.replayed), Ordering::SeqCst);
+                        return given.answer;
                     }
-                    Err(Error::IdempotencyInFlight | Error::Busy) => {
+                    Err(Error::Busy) => {
                         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                     }
                     Err(e) => panic!("{e}"),

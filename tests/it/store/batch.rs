@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cameo::store::batch::Batcher;
+use cameo::store::batch::{Batcher, Wish};
+use cameo::store::idempotency::{self, Call, Response};
 use cameo::store::log::{self, Head};
 use cameo::store::{Db, Engine, Error, Options, Tx, meta};
 use cameo::{run_batched, run_tx};
@@ -129,6 +130,71 @@ async fn a_refused_commit_hits_the_one_to_blame(#[case] engine: Engine) {
         done.unwrap().unwrap();
     }
     assert_eq!(count(&f.db).await, 35);
+}
+
+/// Answers are left for the end of a batch, and read ahead: still of many calls under one key one is
+/// carried out, also where others in between write, fail or go away.
+#[rstest]
+#[case::sqlite(Engine::Sqlite)]
+#[case::postgres(Engine::Postgres)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_kept_answer_is_seen_by_those_who_come_after(#[case] engine: Engine) {
+    let Some(f) = Fixture::new(engine).await else { return };
+    let batcher = batcher(&f.db);
+    let all = (0..400u32).map(|i| {
+        let batcher = batcher.clone();
+        tokio::spawn(async move {
+            let key = format!("key-{}", i % 20);
+            let wish = Wish { answer: Some(("scope".into(), key.clone())), ..Wish::default() };
+            let batcher = batcher.wishing(wish);
+            let call =
+                Call { scope: "scope", key: &key, request_hash: &[1; 32], owner: "somebody" };
+            let body = i.to_be_bytes().to_vec();
+            let answer =
+                Response { status: 200, content_type: "text/plain".into(), body: body.clone() };
+            let done: Result<(Vec<u8>, bool), Error> = run_batched!(batcher, "call", |tx| {
+                if let Some(kept) = idempotency::kept(tx, call.scope, call.key).await? {
+                    return Ok((kept.response.unwrap().body, true));
+                }
+                append(tx, "x").await?;
+                if i % 3 == 0 {
+                    // Writes at once, and so sees what others left.
+                    meta::set(tx, call.key, &body).await?;
+                }
+                idempotency::keep(tx, &call, answer.clone(), cameo::env::Millis(1)).await?;
+                match i % 7 {
+                    1 => Err(Error::Config("mine".into())),
+                    2 => tokio::time::timeout(Duration::from_millis(1), std::future::pending())
+                        .await
+                        .map_err(|_| Error::Config("gone".into())),
+                    _ => Ok((body.clone(), false)),
+                }
+            });
+            match done {
+                Ok((body, replayed)) => Some((key, body, replayed)),
+                Err(Error::Config(_)) => None,
+                Err(e) => panic!("{e}"),
+            }
+        })
+    });
+    let mut first = std::collections::HashMap::new();
+    let mut others = Vec::new();
+    for done in futures::future::join_all(all).await {
+        let Some((key, body, replayed)) = done.unwrap() else { continue };
+        if replayed {
+            others.push((key, body));
+        } else {
+            assert_eq!(first.insert(key.clone(), body), None, "{key} was carried out twice");
+        }
+    }
+    assert_eq!(first.len(), 20);
+    assert!(others.iter().all(|(key, body)| first[key] == *body));
+    let mut tx = f.read().await;
+    for (key, body) in &first {
+        let kept = idempotency::kept(&mut tx, "scope", key).await.unwrap().unwrap();
+        assert_eq!(&kept.response.unwrap().body, body);
+    }
+    assert_eq!(count(&f.db).await, 20, "one entry for each");
 }
 
 #[rstest]

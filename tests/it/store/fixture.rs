@@ -158,7 +158,7 @@ pub(super) async fn append(tx: &mut Tx, kind: &str) -> Result<u64, Error> {
     let head = log::lock_head(tx).await?;
     let entry = entry(head.size, kind);
     let new = Head { size: head.size + 1, frontier: vec![1, 2, 3] };
-    log::append(tx, &head, &[entry], &new).await?;
+    log::append(tx, &head, vec![entry], new).await?;
     Ok(head.size)
 }
 

@@ -18,7 +18,7 @@ async fn entries_are_read_as_they_were_appended(#[case] engine: Engine) {
     let head = Head { size: 5, frontier: vec![9; 96] };
     let batch = async |tx: &mut Tx| {
         let old = log::lock_head(tx).await?;
-        log::append(tx, &old, &all, &head).await?;
+        log::append(tx, &old, all.clone(), head.clone()).await?;
         for i in [0, 3] {
             log::add_salt(tx, i, &[7; 16], &[i as u8; 40]).await?;
         }
@@ -56,14 +56,15 @@ async fn a_head_that_moved_is_a_conflict(#[case] engine: Engine) {
     f.append("a").await;
     let new = Head { size: 1, frontier: vec![] };
     let again = async {
-        run_tx!(f.db, "stale", |tx| log::append(tx, &stale, &[entry(0, "b")], &new).await)
+        run_tx!(f.db, "stale", |tx| log::append(tx, &stale, vec![entry(0, "b")], new.clone()).await)
     };
     assert!(matches!(again.await, Err(Error::Conflict { .. })));
     for (from, entries) in [(1, vec![]), (1, vec![entry(2, "b")]), (1, vec![entry(1, "b"); 2])] {
         let old = Head { size: from, frontier: vec![] };
         let new = Head { size: 2, frontier: vec![] };
-        let wrong =
-            async { run_tx!(f.db, "gap", |tx| log::append(tx, &old, &entries, &new).await) };
+        let wrong = async {
+            run_tx!(f.db, "gap", |tx| log::append(tx, &old, entries.clone(), new.clone()).await)
+        };
         assert!(matches!(wrong.await, Err(Error::Internal(_))));
     }
     assert_eq!(log::entries(&mut f.read().await, 0, 9, 9).await.unwrap(), [entry(0, "a")]);

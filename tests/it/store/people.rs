@@ -226,7 +226,7 @@ async fn uses_are_listed_from_the_newest(#[case] engine: Engine) {
         };
         u.log_index = run_tx!(f.db, "use", |tx| {
             let log_index = append(tx, "use").await?;
-            uses::insert(tx, &Use { log_index, ..u.clone() }).await?;
+            uses::insert(tx, Use { log_index, ..u.clone() }).await?;
             Ok::<_, Error>(log_index)
         })
         .unwrap();
@@ -241,7 +241,7 @@ async fn uses_are_listed_from_the_newest(#[case] engine: Engine) {
     let again = async {
         run_tx!(f.db, "again", |tx| {
             let log_index = append(tx, "use").await?;
-            uses::insert(tx, &Use { log_index, ..all[0].clone() }).await
+            uses::insert(tx, Use { log_index, ..all[0].clone() }).await
         })
     };
     assert!(matches!(again.await, Err(Error::Conflict { .. })));

@@ -161,7 +161,7 @@ async fn what_fails_leaves_nothing(#[case] engine: Engine) {
             append(tx, "x").await?;
             let [old, new] = [1, 2].map(|size| Head { size, frontier: vec![] });
             let long = Entry { entry: vec![0; 70_000], ..entry(1, "too long") };
-            let refused = log::append(tx, &old, &[long], &new).await;
+            let refused = log::append(tx, &old, vec![long], new).await;
             assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
             Ok::<_, Failure>(())
         })

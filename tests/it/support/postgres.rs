@@ -3,7 +3,7 @@
 //!
 //! A small shell guards the server. It waits on a pipe that this process holds open: when the
 //! process ends, however it ends, the pipe closes, and the shell stops the server and deletes the
-//! folder.
+//! folder. It does not flush to the disk, unless `CAMEO_TEST_POSTGRES_FSYNC=on`, as for benchmarks.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -43,7 +43,8 @@ trap '' INT TERM HUP
     [ ! -e "$FOLDER/stop" ] &&
     exec "$@" "$PROGRAMS/postgres" -D "$FOLDER/data" -k "$FOLDER" -c listen_addresses= \
         -c max_connections=300 -c shared_buffers=32MB \
-        -c fsync=off -c full_page_writes=off -c autovacuum=off
+        -c fsync="${CAMEO_TEST_POSTGRES_FSYNC:-off}" -c autovacuum=off \
+        -c full_page_writes="${CAMEO_TEST_POSTGRES_FSYNC:-off}"
 } </dev/null >"$FOLDER/log" 2>&1 &
 server=$!
 read -r _
