@@ -425,7 +425,7 @@ def quiet(b: Browser, service: Service, look: Look) -> None:
     page.see("made before the picture is")  # the one that the address names is open
     look.at(page, "docs-api")
     page.type("#find", "takedown")
-    page.wait("[...document.querySelectorAll('.operation')].filter(o => !o.hidden).every(o => o.innerText.includes('takedown'))")
+    page.wait("((all) => all.length < 10 && all.some(o => o.innerText.includes('/v1/takedowns')))([...document.querySelectorAll('.operation:not([hidden])')])")
     page.run("document.querySelectorAll('.operation:not([hidden])').forEach(o => { o.open = true })")
     page.wait("document.querySelectorAll('.operation .fields').length > 1")
     page.run("document.querySelectorAll('.operation details').forEach(d => { d.open = true })")
