@@ -316,11 +316,14 @@ fn acceptable(row: &Row, checks: &BTreeMap<String, Found>) -> bool {
     }
 }
 
+/// The digits and the motions of a challenge.
+type Asked = (Vec<u8>, Vec<Motion>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn attacks_on_real_clips_are_caught_by_the_check_that_should() {
     let Some(root) = data("CAMEO_DATASETS_DIR", "") else { return };
     let Some(models) = models_dir() else { return };
-    let mut apps: Vec<((Vec<u8>, Vec<Motion>), TestApp)> = Vec::new();
+    let mut apps: Vec<(Asked, TestApp)> = Vec::new();
     let (mut past, mut broken) = (Vec::new(), Vec::new());
     let (mut caught, mut attacks) = (0, 0);
     println!("| capture | expected | held | state | all checks |\n|---|---|---|---|---|");

@@ -323,7 +323,7 @@ async fn exports_filters_and_disclosures() {
     let good = run(&file);
     assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
     read_elsewhere(&file);
-    let mut broken = table.body.to_vec();
+    let mut broken = table.body.clone();
     broken[100] ^= 1;
     std::fs::write(&file, broken).unwrap();
     assert_eq!(run(&file).status.code(), Some(1));
