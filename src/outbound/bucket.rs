@@ -2,8 +2,8 @@
 //!
 //! What is written is never taken back: a tile is put where nothing lies yet (`If-None-Match: *`),
 //! and the checkpoint is replaced only if it is still the one that was read (`If-Match`), so several
-//! processes can publish without a lock. Partial tiles stay, as C2SP tlog-tiles permits; a rule of
-//! the bucket can expire them.
+//! processes can publish without a lock. Partial tiles stay, as C2SP tlog-tiles permits; no rule of
+//! the bucket may delete them, since those of the newest checkpoint may be in use for long.
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -1,6 +1,7 @@
 //! API keys: who is calling, and what they may.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -94,11 +95,14 @@ impl Inner {
                 let mut tx = self.db().read().await?;
                 let mut known = HashMap::new();
                 for (digest, tell) in asked {
-                    if !known.contains_key(&digest) {
-                        known.insert(digest, api_keys::by_hash(&mut tx, &digest).await?);
-                    }
+                    let key = match known.entry(digest) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(new) => {
+                            new.insert(api_keys::by_hash(&mut tx, &digest).await?)
+                        }
+                    };
                     // One that went away needs no answer.
-                    let _ = tell.send(known.get(&digest).cloned().flatten());
+                    let _ = tell.send(key.clone());
                 }
                 if let Ok(found) = told.try_recv() {
                     return Ok(found);

@@ -13,9 +13,10 @@ use crate::domain::ids::VerificationId;
 use crate::domain::verification::State;
 use crate::env::Millis;
 use crate::run_tx;
-use crate::store::Tx;
+use crate::store::consents::{self, ConsentKind};
 use crate::store::key_frames::{self, KeyFrame};
 use crate::store::verifications::Verification;
+use crate::store::{Tx, cameos};
 use crate::tlog::Kind;
 
 const NONE: Error = Error::NotFound("key frame of a case in review");
@@ -63,6 +64,15 @@ impl Inner {
         picked: &[measure::KeyFrame],
         now: Millis,
     ) -> Result<()> {
+        // Who froze or withdrew while the capture was judged had pictures deleted, and gets no new ones.
+        if let Some(cameo) = cameos::active(tx, &v.subject).await? {
+            let latest = consents::latest(tx, &cameo.id).await?;
+            let withdrawn =
+                latest.is_some_and(|c| c.kind == ConsentKind::Withdrawn && c.at > v.created);
+            if cameo.frozen.is_some() || withdrawn {
+                return Ok(());
+            }
+        }
         for (n, frame) in (1..).zip(picked) {
             let place = place(&v.id, v.attempt, n);
             let sealed = self.seal_bytes(person, Sealed::KeyFrame, &place, &frame.jpeg)?;

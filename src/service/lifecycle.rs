@@ -167,12 +167,15 @@ impl Inner {
         }
         for pause in [0, 20, 100, 500] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
+            // What is deleted from here on may come too late for this one, and says so itself.
+            self.unscrubbed.store(false, std::sync::atomic::Ordering::SeqCst);
             if self.db().scrub().await.is_ok() {
-                self.unscrubbed.store(false, std::sync::atomic::Ordering::SeqCst);
                 return;
             }
+            self.unscrubbed.store(true, std::sync::atomic::Ordering::SeqCst);
         }
-        self.unscrubbed.store(true, std::sync::atomic::Ordering::SeqCst);
+        // Not all of the time that one that succeeds would give.
+        *self.rewritten.lock().unwrap_or_else(PoisonError::into_inner) = None;
         tracing::warn!("what was deleted is still in the write-ahead log: the sweep empties it");
     }
 

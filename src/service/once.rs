@@ -85,7 +85,7 @@ impl Inner {
             idempotency::Begun::Run => Ok(Begun::Run(call)),
             idempotency::Begun::InFlight => Err(Error::IdempotencyInFlight),
             idempotency::Begun::Mismatch => Err(Error::IdempotencyMismatch),
-            idempotency::Begun::Done(kept) => Ok(Begun::Done(self.open_answer(&call, kept)?)),
+            idempotency::Begun::Done(kept) => Ok(Begun::Done(self.open_answer(&call, &kept)?)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Inner {
         let mut tx = self.db().read().await?;
         let kept = idempotency::kept(&mut tx, &call.scope, &call.key).await?;
         let own = kept.filter(|k| k.request_hash == call.request_hash).and_then(|k| k.response);
-        own.map(|response| self.open_answer(&call, response)).transpose()
+        own.map(|response| self.open_answer(&call, &response)).transpose()
     }
 
     /// A call that claims nothing. The rest is as in [`begin_once`](Self::begin_once).
@@ -143,7 +143,7 @@ impl Inner {
             return Err(Error::IdempotencyMismatch);
         }
         if let Some(response) = kept.response {
-            return self.open_answer(call, response).map(Some);
+            return self.open_answer(call, &response).map(Some);
         }
         // An earlier version of the program claimed keys.
         let now = self.clock().now();
@@ -202,7 +202,7 @@ impl Inner {
     }
 
     /// Opens a kept answer, also one of before the master key was changed.
-    fn open_answer(&self, call: &Call, kept: idempotency::Response) -> Result<Answer> {
+    fn open_answer(&self, call: &Call, kept: &idempotency::Response) -> Result<Answer> {
         let content_type = TYPES
             .into_iter()
             .find(|t| *t == kept.content_type)

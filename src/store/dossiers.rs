@@ -160,7 +160,9 @@ fn there<T>(what: &'static str, value: Option<T>) -> Result<T> {
 /// The dossier of one cameo; `None` where there never was such a cameo. In a group commit it is read
 /// together with those of the callers who wait, under the log's head.
 pub async fn get(tx: &mut Tx, id: &CameoId) -> Result<Option<Arc<Dossier>>> {
-    let Some(group) = &mut tx.group else { return Ok(read(tx, &[id.clone()]).await?.remove(id)) };
+    let Some(group) = &mut tx.group else {
+        return Ok(read(tx, std::slice::from_ref(id)).await?.remove(id));
+    };
     if let Some(known) = group.memo().dossiers.get(id) {
         return Ok(known.clone());
     }
@@ -170,7 +172,7 @@ pub async fn get(tx: &mut Tx, id: &CameoId) -> Result<Option<Arc<Dossier>>> {
         // A broken row of another's must not be in this one's way.
         Err(Error::Corrupt { .. }) if wanted.len() > 1 => {
             tx.failed = None;
-            return Ok(read(tx, &[id.clone()]).await?.remove(id));
+            return Ok(read(tx, std::slice::from_ref(id)).await?.remove(id));
         }
         Err(e) => return Err(e),
     };

@@ -97,15 +97,15 @@ pub async fn current(
     generator: &ApiKeyId,
     now: Millis,
 ) -> Result<Option<GeneratorKey>> {
-    let all = match tx.group.as_mut().and_then(|g| g.memo().keys.get(generator).cloned()) {
-        Some(all) => all,
-        None => {
-            let all: Arc<[GeneratorKey]> = list(tx, generator).await?.into();
-            if let Some(group) = &mut tx.group {
-                group.memo().keys.insert(generator.clone(), all.clone());
-            }
-            all
+    let known = tx.group.as_mut().and_then(|g| g.memo().keys.get(generator).cloned());
+    let all = if let Some(all) = known {
+        all
+    } else {
+        let all: Arc<[GeneratorKey]> = list(tx, generator).await?.into();
+        if let Some(group) = &mut tx.group {
+            group.memo().keys.insert(generator.clone(), all.clone());
         }
+        all
     };
     let holds = |k: &&GeneratorKey| k.not_before <= now && k.retire_at.is_none_or(|t| t > now);
     Ok(all.iter().find(holds).cloned())

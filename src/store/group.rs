@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::dialect::Engine;
 use super::dossiers::Dossier;
 use super::error::{Error, Result};
 use super::generator_keys::GeneratorKey;
@@ -249,13 +248,12 @@ impl Tx {
         Ok(())
     }
 
-    /// A reading statement of a member failed. On PostgreSQL the whole transaction has then, unless
-    /// there is a savepoint to go back to.
+    /// A reading statement of a member failed. The whole transaction may have then (on PostgreSQL it
+    /// has, SQLite ends it where the disk or memory fails), unless there is a savepoint to go back to.
     pub(super) fn look_failed(&mut self, e: &sqlx::Error) {
         let here = matches!(e, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_));
-        let breaks = self.engine() == Engine::Postgres && !here;
         if let Some(group) = &mut self.group
-            && breaks
+            && !here
             && group.savepoint != Savepoint::Current
         {
             group.savepoint = Savepoint::Lost;
