@@ -143,7 +143,7 @@ mod tests {
             picker.offer(&frame, i as i64 * 100, yaw(angle), 50 + i as u8).unwrap();
         }
         picker.offer(&frame, 400, Pose { pitch: 25.0, ..yaw(0.0) }, 90).unwrap();
-        picker.offer(&frame, 500, yaw(14.0), 99).unwrap(); // between two bins: no use
+        picker.offer(&frame, 500, yaw(16.5), 99).unwrap(); // between two bins: no use
         picker.doubt(View::LeastLive, Small::of(&frame, 150).unwrap());
         picker.doubt(View::LeastAlike, Small::of(&frame, 400).unwrap()); // the same frame as `up`
         let kept = picker.finish();
