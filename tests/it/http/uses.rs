@@ -269,6 +269,7 @@ async fn a_person_sees_every_use_and_can_object() {
     assert!(first.contains("takedown.requested") && first.contains(&"cd".repeat(32)));
     assert!(!first.contains("ann") && !first.contains("user-7"), "nothing personal");
     // It answered 500: it is tried again under the same id, later.
+    failed(&app, 1, false).await;
     app.clock.advance(Duration::from_secs(10));
     app.services.deliver_one().await.unwrap();
     let second = hear();
@@ -299,6 +300,19 @@ async fn a_person_sees_every_use_and_can_object() {
     app.log_holds().await;
 }
 
+/// Waits until the failure of the newest message's try of this number stands in the store.
+async fn failed(app: &TestApp, tries: u64, dead: bool) {
+    for _ in 0..1000 {
+        let message = &messages(app).await[0];
+        let settled = message["failure"].is_string() && message["tries"] == tries;
+        if settled && (message["state"] == "dead") == dead {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("try {tries} was not settled: {:#}", messages(app).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_nobody_takes_dies_and_can_be_sent_again() {
     let app = started().await;
@@ -310,14 +324,7 @@ async fn a_message_that_nobody_takes_dies_and_can_be_sent_again() {
     for tries in 1..=10 {
         heard.recv_timeout(Duration::from_mins(2)).unwrap();
         let dead = tries == 10;
-        for _ in 0..100 {
-            let message = &messages(&app).await[0];
-            let settled = message["failure"].is_string() && message["tries"] == tries;
-            if settled && (message["state"] == "dead") == dead {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        failed(&app, tries, dead).await;
         app.clock.advance(Duration::from_hours(30));
         // The messenger looks by itself, but not so soon.
         app.services.deliver_one().await.unwrap();
