@@ -269,7 +269,10 @@ function exported() {
   save("cameo-log.ndjson", new Blob([lines.join("\n") + "\n"], { type: "application/x-ndjson" }));
 }
 
-addEventListener("unhandledrejection", (event) => failed(event.reason));
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault(); // told here
+  failed(event.reason);
+});
 
 /** @param {unknown} e */
 function failed(e) {

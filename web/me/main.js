@@ -154,6 +154,7 @@ function notice(kind, again) {
 }
 
 addEventListener("unhandledrejection", (event) => {
+  event.preventDefault(); // told here
   const over = event.reason instanceof Problem && event.reason.status === 401;
   notice(over ? "signedOut" : "broken", over ? null : () => location.reload());
 });

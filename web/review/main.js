@@ -140,7 +140,10 @@ function failed(e) {
   byId("main").append(h("p.note.bad", { role: "alert" }, text));
 }
 
-addEventListener("unhandledrejection", (event) => failed(event.reason));
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault(); // told here
+  failed(event.reason);
+});
 await load();
 document.title = `${t("review.title")} · Cameo`;
 signIn("reviewer", () => void queue());
