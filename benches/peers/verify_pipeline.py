@@ -20,7 +20,7 @@ def load(name):
     return session, session.get_inputs()[0].name
 
 
-detector, mesh, embedding = load("blazeface"), load("facemesh"), load("dlib_resnet")
+detector, mesh, embedding, spoof = load("blazeface"), load("facemesh"), load("dlib_resnet"), load("cameo-pad-v1")
 
 
 def run(model, picture, size, scale, offset, channels_first):
@@ -42,5 +42,6 @@ while True:
     run(detector, rgb, 256, 1 / 127.5, -1.0, False)
     run(mesh, face, 192, 1 / 255.0, 0.0, False)
     run(embedding, face, 150, 1.0, 0.0, True)
+    run(spoof, face, 96, 1.0, 0.0, True)
     frames += 1
 print(f"{frames} frames")
