@@ -121,6 +121,10 @@ impl Stage {
         let file = format!("sqlite:{}", dir.path().join("cameo.db").display());
         let text = config(dir.path(), listen, url.unwrap_or(&file));
         std::fs::write(dir.path().join("cameo.toml"), text).unwrap();
+        if url.is_some() {
+            // Beside PostgreSQL no key is made.
+            std::fs::write(dir.path().join("master.key"), "07".repeat(32)).unwrap();
+        }
         let config = Config::load(Some(&dir.path().join("cameo.toml")), []).unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let overrides =
