@@ -123,7 +123,8 @@ impl Stage {
         std::fs::write(dir.path().join("cameo.toml"), text).unwrap();
         if url.is_some() {
             // Beside PostgreSQL no key is made.
-            std::fs::write(dir.path().join("master.key"), "07".repeat(32)).unwrap();
+            let key: String = (0..32).map(|i| format!("{:02x}", i * 7 + 1)).collect();
+            std::fs::write(dir.path().join("master.key"), key).unwrap();
         }
         let config = Config::load(Some(&dir.path().join("cameo.toml")), []).unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
