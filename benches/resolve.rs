@@ -123,7 +123,7 @@ impl Stage {
         std::fs::write(dir.path().join("cameo.toml"), text).unwrap();
         if url.is_some() {
             // Beside PostgreSQL no key is made.
-            let key: String = (0..32).map(|i| format!("{:02x}", i * 7 + 1)).collect();
+            let key = hex::encode(random::<32>(&SystemEntropy).as_slice());
             std::fs::write(dir.path().join("master.key"), key).unwrap();
         }
         let config = Config::load(Some(&dir.path().join("cameo.toml")), []).unwrap();
