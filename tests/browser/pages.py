@@ -447,6 +447,18 @@ def refused(call, rule: str) -> None:
 def unhappy(browser: str, service: Service, look: Look) -> None:
     """No camera, no permission, no recorder, a bad recording, too many of them, a dead session."""
     with Browser(browser, grant=False) as b:
+        opened = service.open("person-6")
+        page = b.page(width=390, height=844)
+        page.at_start(LONGER)
+        page.at_start("navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError'));")
+        page.go(service.link(page="enroll", verification=opened["id"]).replace("/enroll#", "/enroll?lang=de#"))
+        page.wait("document.querySelector('#agree')")
+        look.at(page, "enroll-consent-long-german")
+        page.press("#agree")
+        page.press("button.main")
+        page.wait("!document.querySelector('#agree')")
+        look.at(page, "enroll-refused-long-german")
+        page.close()
         opened = service.open("person-3")
         page = b.page(width=390, height=844)
         page.at_start("navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', window.trouble ?? 'NotAllowedError'));")
