@@ -76,8 +76,7 @@ pub enum Received {
     },
 }
 
-/// Prefix of client tokens, so that secret scanners know them.
-/// What every client token begins with.
+/// What every client token begins with, so that secret scanners know them.
 pub const CLIENT_TOKEN_PREFIX: &str = "cameo_client_";
 /// How long after its challenge's time what came of an upload lies at most.
 const PART_AGE: std::time::Duration = std::time::Duration::from_mins(30);

@@ -12,7 +12,7 @@ use crate::app::{self, Overrides};
 use crate::config::Config;
 use crate::tlog::commitment::{self, Salt};
 use crate::tlog::entry::{Attribute, Entry};
-use crate::tlog::{Kind, check, leaf_hash};
+use crate::tlog::{Kind, check, export, leaf_hash};
 
 /// Say in words what an entry tells.
 #[derive(Debug, Args)]
@@ -90,17 +90,7 @@ impl Explain {
         opened: &[(String, bool)],
         vouched: &str,
     ) -> Value {
-        let attributes: Map<String, Value> = entry
-            .attributes
-            .iter()
-            .map(|(label, value)| {
-                let value = match value {
-                    Attribute::Text(text) => json!(text),
-                    Attribute::Number(n) => json!(n),
-                };
-                (label.clone(), value)
-            })
-            .collect();
+        let (attributes, _) = export::describe(entry);
         let commitments: Map<String, Value> = entry
             .commitments
             .iter()

@@ -10,11 +10,11 @@ use crate::domain::access::Role;
 use crate::domain::challenge::ChallengeRules;
 use crate::domain::consent::{Audience, Permissions, Purpose, Rule, Scope, Style};
 use crate::domain::evidence::Pose;
-use crate::domain::ids::{CameoId, SubjectId};
+use crate::domain::ids::{CameoId, SubjectId, VerificationId};
 use crate::domain::template::{
     EmbeddingModel, FaceTemplate, Metric, PoseBin, TEMPLATE_VERSION, Template,
 };
-use crate::env::{Clock, ManualClock, Millis, SeededEntropy};
+use crate::env::{Clock, ManualClock, Millis, SeededEntropy, random};
 use crate::infer::Models;
 use crate::liveness::Policy;
 use crate::media::{Decoder, Limits};
@@ -26,6 +26,7 @@ use crate::service::publish::{LogSettings, Shelf};
 use crate::service::resolve::Resolved;
 use crate::service::texts::Shown;
 use crate::service::{Controller, Error, IdentityRules, Parts, Result, Services, Settings};
+use crate::store::verifications::NewVerification;
 use crate::store::{Db, Engine, Options};
 use crate::tlog::publish::Folder;
 
@@ -135,6 +136,23 @@ impl Fixture {
     /// `allowed`, or the rule that refused.
     pub(super) async fn outcome(&self, request: &Request) -> &'static str {
         self.resolve(request).await.unwrap().rule().map_or("allowed", Rule::name)
+    }
+
+    /// A verification that the app opens now.
+    pub(super) fn opened(&self, subject: SubjectId) -> NewVerification {
+        let (s, now) = (&self.services, self.now());
+        NewVerification {
+            id: VerificationId::new(s.clock(), s.entropy()),
+            subject,
+            app_key: self.app.key.clone(),
+            locale: "en".into(),
+            consent_text_version: "t".into(),
+            challenge: s.challenge(now).unwrap(),
+            client_token_hash: random(s.entropy()),
+            client_token_expires: now,
+            attested_age: None,
+            created: now,
+        }
     }
 
     pub(super) fn now(&self) -> Millis {

@@ -9,22 +9,19 @@ use zeroize::Zeroizing;
 use super::fixture::{Fixture, everyone, template, who};
 use super::reviews::{reviewer, verdict};
 use crate::crypto::hash::sha256;
-use crate::domain::evidence::{
-    EVIDENCE_VERSION, Evidence, IdentityEvidence, MediaFacts, SpeechEvidence,
-};
+use crate::domain::evidence::Evidence;
 use crate::domain::ids::{CameoId, VerificationId};
 use crate::domain::key_frame::View;
 use crate::domain::uses::DeletionReason;
 use crate::domain::verdict::{Decision as Verdicts, Status};
 use crate::domain::verification::State;
-use crate::env::random;
 use crate::run_tx;
 use crate::service::Error;
 use crate::service::capture::Timings;
 use crate::service::measure::{KeyFrame, Measured};
 use crate::service::review::Decision;
 use crate::service::verify::Judged;
-use crate::store::verifications::{self, NewCapture, NewVerification, Verification};
+use crate::store::verifications::{self, NewCapture, Verification};
 use crate::store::{Engine, key_frames};
 use crate::tlog::entry::{Attribute, Entry};
 
@@ -33,19 +30,8 @@ const PICTURES: [&[u8]; 2] = [b"the first picture", b"the second picture"];
 /// A capture on its way to a verdict.
 async fn under_way(f: &Fixture, subject: &str) -> Verification {
     let s = &f.services;
-    let (id, now) = (VerificationId::new(s.clock(), s.entropy()), f.now());
-    let new = NewVerification {
-        id: id.clone(),
-        subject: who(subject),
-        app_key: f.app.key.clone(),
-        locale: "en".into(),
-        consent_text_version: "t".into(),
-        challenge: s.challenge(now).unwrap(),
-        client_token_hash: random(s.entropy()),
-        client_token_expires: now,
-        attested_age: None,
-        created: now,
-    };
+    let (new, now) = (f.opened(who(subject)), f.now());
+    let id = new.id.clone();
     let hash = sha256(id.as_str().as_bytes());
     let capture = NewCapture { file: id.as_str(), sha256: &hash, bytes: 1 };
     run_tx!(s.db(), "test.under_way", |tx| {
@@ -67,16 +53,7 @@ async fn judged(f: &Fixture, subject: &str, decision: Verdicts) -> VerificationI
         Verdicts::Rejected => Status::Fail,
     };
     let verdict = verdict(decision, Status::Pass, pad);
-    let evidence = Evidence {
-        version: EVIDENCE_VERSION,
-        challenge: v.challenge.clone(),
-        media: MediaFacts::default(),
-        models: BTreeMap::new(),
-        frames: Vec::new(),
-        identity: IdentityEvidence::default(),
-        spoof: None,
-        speech: SpeechEvidence::default(),
-    };
+    let evidence = Evidence::nothing(v.challenge.clone());
     let frame =
         |(view, t_ms), bytes: &[u8]| KeyFrame { view, t_ms, jpeg: Zeroizing::new(bytes.to_vec()) };
     let key_frames = vec![

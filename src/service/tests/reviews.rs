@@ -10,14 +10,13 @@ use crate::domain::access::Role;
 use crate::domain::ids::VerificationId;
 use crate::domain::verdict::{Check, CheckResult, Decision as Verdicts, Status, Verdict};
 use crate::domain::verification::State;
-use crate::env::random;
 use crate::run_tx;
 use crate::service::Error;
 use crate::service::access::Caller;
 use crate::service::review::Decision;
 use crate::service::subject::Sealed;
 use crate::service::verify::evidence_place;
-use crate::store::verifications::{self, Job, NewCapture, NewVerification, Settlement};
+use crate::store::verifications::{self, Job, NewCapture, Settlement};
 use crate::store::{Engine, attempts};
 
 pub(super) fn verdict(decision: Verdicts, speech: Status, pad: Status) -> Verdict {
@@ -45,20 +44,8 @@ pub(super) fn verdict(decision: Verdicts, speech: Status, pad: Status) -> Verdic
 /// A judged capture: the verification in the state that the verdict brings.
 async fn judged(f: &Fixture, subject: &str, state: State, verdict: &Verdict) -> VerificationId {
     let s = &f.services;
-    let id = VerificationId::new(s.clock(), s.entropy());
-    let now = f.now();
-    let new = NewVerification {
-        id: id.clone(),
-        subject: who(subject),
-        app_key: f.app.key.clone(),
-        locale: "en".into(),
-        consent_text_version: "t".into(),
-        challenge: s.challenge(now).unwrap(),
-        client_token_hash: random(s.entropy()),
-        client_token_expires: now,
-        attested_age: None,
-        created: now,
-    };
+    let (new, now) = (f.opened(who(subject)), f.now());
+    let id = new.id.clone();
     let hash = sha256(id.as_str().as_bytes());
     let capture = NewCapture { file: id.as_str(), sha256: &hash, bytes: 1 };
     run_tx!(s.db(), "test.judged", |tx| {
